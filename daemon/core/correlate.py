@@ -1,0 +1,172 @@
+"""Step 4: the alert finds its incident; and where it connects two, they become one."""
+
+from collections.abc import Iterable, Sequence
+
+from daemon.core import delivery, membership
+from daemon.core.context import Context
+from daemon.core.correlation import CERTAIN, OLDEST, Evidence, sufficient
+from daemon.core.enrich import labels_of
+from daemon.core.lifecycle import after
+from daemon.core.model.alert import Alert
+from daemon.core.model.catalogue import Catalogue
+from daemon.core.model.incident import Incident, IncidentService
+from daemon.core.outcome import reopen
+from daemon.core.state import State
+
+SELF_SOURCE = "samband"
+"""The source of alerts that samband raises about itself."""
+CANDIDATES_MAX = 64
+"""How many rows of one service a correlator is shown: the newest."""
+
+
+class StateView:
+    """What correlators see: the state before the alert joins anything."""
+
+    def __init__(self, ctx: Context) -> None:
+        self._state: State = ctx.state
+        self.catalogue: Catalogue = ctx.policy.catalogue
+        self.gap: int = ctx.policy.gap
+        self.labels: Sequence[str] = ctx.policy.labels
+
+    def incident(self, number: int) -> Incident:
+        """An incident by its id."""
+        return self._state.incidents.rows[number]
+
+    def services(self, service: str, environment: str) -> Iterable[IncidentService]:
+        """Rows of live incidents about that service in that environment, at most the newest CANDIDATES_MAX."""
+        numbers = self._state.of_service.get((service, environment))
+        if not numbers:
+            return ()
+        rows = self._state.services.rows
+        if len(numbers) > CANDIDATES_MAX:
+            return [rows[number] for number in sorted(numbers)[-CANDIDATES_MAX:]]
+        return [rows[number] for number in numbers]
+
+
+def find_home(ctx: Context, alert: Alert, before: Alert | None) -> None:
+    """Joins the alert to an incident, or opens one for it. Severity `none` opens and joins nothing.
+
+    `before` is the ended episode of its key. An alert that continues goes back where it was.
+    """
+    if alert.severity == "none":
+        return
+    back = _where_it_was(ctx, alert, before)
+    if back is not None:
+        _return(ctx, alert, back, before)
+        return
+    found = [] if alert.source == SELF_SOURCE else _evidence(ctx, alert)
+    if not found:
+        incident = membership.open_incident(ctx, alert)
+        if alert.source == SELF_SOURCE:
+            labels = labels_of(alert.labels)
+            incident.self_cause, incident.self_sink = labels["cause"], labels["sink"]
+        membership.join(ctx, alert, incident, None, before)
+        return
+    first = found[0]
+    survivor = ctx.state.incidents.rows[first.incident]
+    for other in found[1:]:
+        survivor = merge(ctx, survivor, ctx.state.incidents.rows[other.incident], other)
+    membership.join(ctx, alert, survivor, first, before)
+
+
+def _where_it_was(ctx: Context, alert: Alert, before: Alert | None) -> Incident | None:
+    """The incident that has had this key: a live one, or one resolved less than the reopen window ago."""
+    incident = ctx.state.incident_of(alert)
+    if incident is None and before is not None:
+        incident = ctx.state.incident_of(before)
+    if incident is None or incident.state == "closed":
+        return None
+    if incident.live or alert.incident:
+        return incident
+    since = alert.decides_at - incident.resolved_at
+    return incident if since <= ctx.policy.timing.reopen_window else None
+
+
+def _return(ctx: Context, alert: Alert, incident: Incident, before: Alert | None) -> None:
+    if alert.incident:
+        row = ctx.state.alerts.edit(alert.id)
+        _uncount_end(ctx, row, incident)
+        membership.count_in(ctx, row)
+    else:
+        same = Evidence(incident.id, CERTAIN, "same alert again", f"episode {alert.generation} of its key")
+        membership.join(ctx, alert, incident, same, before)
+    if not incident.live:
+        reopen(ctx, ctx.state.incidents.edit(incident.id), f"{alert.name} fires again")
+
+
+def _uncount_end(ctx: Context, alert: Alert, incident: Incident) -> None:
+    ctx.state.incidents.edit(incident.id).ended -= 1
+    row = membership.service_row(ctx, incident, alert, make=False)
+    if row is not None:
+        row.ended -= 1
+
+
+def _evidence(ctx: Context, alert: Alert) -> list[Evidence]:
+    if ctx.now - alert.decides_at > OLDEST:
+        return []
+    view = StateView(ctx)
+    found: list[Evidence] = []
+    for correlator in ctx.policy.correlators:
+        found.extend(correlator.propose(alert, view, ctx.now))
+    return [one for one in sufficient(found, ctx.policy.strength) if _may_join(ctx, alert, one)]
+
+
+def _may_join(ctx: Context, alert: Alert, evidence: Evidence) -> bool:
+    incident = ctx.state.incidents.rows[evidence.incident]
+    if not incident.live or incident.self_cause or ctx.now - incident.opened_at > OLDEST:
+        return False
+    return not _forbidden(ctx, alert, incident)
+
+
+def _forbidden(ctx: Context, alert: Alert, incident: Incident) -> bool:
+    """Whether a label of `never_across` differs between the alert and the incident's first firing member."""
+    if not ctx.policy.never_across:
+        return False
+    if alert.environment != incident.environment and "environment" in ctx.policy.never_across:
+        return True
+    names = [name for name in ctx.policy.never_across if name != "environment"]
+    if not names:
+        return False
+    lead = ctx.state.alerts.rows.get(incident.lead)
+    if lead is None:
+        return False
+    return any(value_of(alert, name) != value_of(lead, name) for name in names)
+
+
+def value_of(alert: Alert, name: str) -> str:
+    """The value of a label or native field of an alert, "" for none; a field wins over a label of its name."""
+    if name in ("service", "resource", "environment", "severity", "source"):
+        return str(getattr(alert, name))
+    if name == "alertname":
+        return alert.name
+    return labels_of(alert.labels).get(name, "")
+
+
+# ---- merging -----------------------------------------------------------------------------------
+def merge(ctx: Context, one: Incident, other: Incident, evidence: Evidence) -> Incident:
+    """Makes two incidents one and returns the survivor: the acknowledged one, else the older.
+
+    Two that different teams have acknowledged are only proposed for merging.
+    """
+    if one.id == other.id:
+        return one
+    older, newer = (one, other) if one.id < other.id else (other, one)
+    if one.acknowledged_at and other.acknowledged_at and one.owner != other.owner:
+        ctx.note(one.id, "merge-proposed", f"{other.ref} looks like the same thing: {evidence.reason}")
+        return one
+    survivor, loser = (newer, older) if newer.acknowledged_at and not older.acknowledged_at else (older, newer)
+    survivor, loser = ctx.state.incidents.edit(survivor.id), ctx.state.incidents.edit(loser.id)
+    membership.merge_members(ctx, survivor, loser)
+    loser.state = after(loser.state, "merge")
+    loser.merged_into = survivor.id
+    for due in ("due_resolve", "due_priority", "due_ack_lapse", "due_reopen", "due_close"):
+        ctx.state.arm(loser, due, 0)
+    delivery.hand_over(ctx, survivor, loser)
+    loser.version += 1
+    survivor.version += 1
+    ctx.touched[survivor.id] = None
+    ctx.touched.pop(loser.id, None)
+    ctx.note(survivor.id, "merged", f"took in {loser.ref}: {evidence.reason}")
+    ctx.note(loser.id, "merged", f"into {survivor.ref}: {evidence.reason}")
+    ctx.count("incidents_merged")
+    return survivor

@@ -1,0 +1,393 @@
+"""Step 2: which episode of which alert a message is about, and what it changes there.
+
+Late, repeated and reordered deliveries change nothing. Each episode has a generation, so that a
+late resolve never closes a newer one. Silence is not recovery: a lease (`ends_at`) that has run
+out makes an alert stale; it lapses only when its emitter has gone on talking without it.
+"""
+
+from typing import Literal
+
+from daemon.core.context import Context
+from daemon.core.enrich import Subject, severity_of, subject_of
+from daemon.core.model.alert import RANK, REPLICAS_MAX, Alert, Emitter, ParsedAlert
+from daemon.core.model.incident import Incident
+from daemon.core.policy import DAY, MINUTE, Policy
+from daemon.core.state import State
+
+FUTURE_MAX = 5 * MINUTE
+"""A sender's start further ahead than this is taken for a wrong clock, and clamped."""
+REMEMBERED = DAY
+"""An ended alert that is in no incident is forgotten after this."""
+
+Outcome = Literal["opened", "continued", "changed", "repeated", "ended", "late", "orphan"]
+
+
+class Seen:
+    """What a message did: its outcome, the alert it concerns, and the episode before a new one.
+
+    recount: the member counts for something else now. risen: its severity is higher than before.
+    """
+
+    __slots__ = ("alert", "before", "outcome", "recount", "risen")
+
+    def __init__(self, outcome: Outcome, alert: Alert | None, before: Alert | None = None) -> None:
+        self.outcome: Outcome = outcome
+        self.alert = alert
+        self.before = before
+        self.risen = False
+        self.recount = False
+
+
+def see(ctx: Context, parsed: ParsedAlert) -> Seen:
+    """Finds the episode and applies the message to it. `ctx.now` is when it was received."""
+    state = ctx.state
+    current = state.alerts.rows.get(state.by_key.get(parsed.key, 0))
+    emitter = hear(ctx, parsed, current)
+    if parsed.firing:
+        return _firing(ctx, parsed, current, emitter)
+    return _resolved(ctx, parsed, current)
+
+
+def unchanged(state: State, policy: Policy, parsed: ParsedAlert) -> Alert | None:
+    """The open alert of which `parsed` is an unchanged repeat, bringing nothing but refresh data; else None."""
+    number = state.by_key.get(parsed.key)
+    alert = state.alerts.rows.get(number) if number is not None else None
+    if (
+        alert is None
+        or alert.end
+        or not parsed.firing
+        or alert.event
+        or alert.labels != parsed.labels
+        or alert.emitter != parsed.emitter
+        or parsed.starts_at != alert.heard_start
+        or parsed.resource != alert.resource
+        or parsed.invented_end != alert.invented_end
+    ):
+        return None
+    if severity_of(parsed.severity, policy)[0] != alert.severity:
+        return None
+    if parsed.replica and alert.replicas.get(parsed.replica, 1):
+        return None
+    return alert
+
+
+def lead_changed(old: int, new: int) -> bool:
+    """A lead that moves by more than a tenth is a change, not a refresh."""
+    return abs(new - old) * 10 > old
+
+
+def refresh(alert: Alert, at: int, ends_at: int) -> None:
+    """Applies what an unchanged repeat brings. The alert must have been opened with `touch`."""
+    alert.last_sign = max(alert.last_sign, at)
+    alert.ends_at = max(alert.ends_at, ends_at)
+
+
+# ---- emitters ----------------------------------------------------------------------------------
+def hear(ctx: Context, parsed: ParsedAlert, current: Alert | None) -> Emitter | None:
+    """Notes that the emitter of this message has talked. Only those that give leases are kept."""
+    state, now = ctx.state, ctx.now
+    number = state.by_emitter.get(parsed.emitter)
+    lead = parsed.ends_at - now if parsed.firing and parsed.ends_at and not parsed.invented_end else 0
+    if number is None:
+        if not parsed.firing or not parsed.ends_at:
+            return None
+        emitter = state.emitters.add(Emitter(state.new_id(), parsed.emitter, now, max(lead, 0), now))
+        state.put(state.by_emitter, parsed.emitter, emitter.id)
+        return emitter
+    emitter = state.emitters.touch(number)
+    contact(emitter, now, now)
+    if lead > 0 and lead_changed(emitter.lead, lead):
+        emitter = state.emitters.edit(number)
+        emitter.lead = lead
+    if _start_moved(parsed, current):
+        emitter = state.emitters.edit(number)
+        emitter.restarted_at = now
+    return emitter
+
+
+def contact(emitter: Emitter, first_at: int, at: int) -> None:
+    """The emitter was heard from `first_at` to `at`; a pause longer than its lead starts a new run of talking."""
+    if first_at - emitter.last_contact > max(emitter.lead, MINUTE):
+        emitter.talking_since = first_at
+    emitter.last_contact = max(emitter.last_contact, at)
+
+
+def _start_moved(parsed: ParsedAlert, current: Alert | None) -> bool:
+    return (
+        current is not None
+        and parsed.firing
+        and not current.end
+        and not current.event
+        and current.emitter == parsed.emitter
+        and parsed.starts_at is not None
+        and parsed.starts_at > current.heard_start > 0
+    )
+
+
+# ---- firing ------------------------------------------------------------------------------------
+def _firing(ctx: Context, parsed: ParsedAlert, current: Alert | None, emitter: Emitter | None) -> Seen:
+    start = ctx.now if parsed.starts_at is None else min(parsed.starts_at, ctx.now + FUTURE_MAX)
+    if current is None:
+        return _open(ctx, parsed, start, None)
+    if not current.end:
+        lease = parsed.ends_at or 0
+        if current.previous_end and start <= current.previous_end < current.decides_at and lease < ctx.now:
+            return Seen("late", current)
+        return _mention(ctx, parsed, current, start)
+    if current.end == "lapsed" or (current.end == "expired" and not current.event):
+        return _continue(ctx, parsed, current, start)
+    if start > current.ends_at or (current.event and current.end == "expired"):
+        return _open(ctx, parsed, start, current)
+    if parsed.ends_at is not None and not parsed.invented_end and parsed.ends_at > current.ends_at:
+        return _continue(ctx, parsed, current, start)
+    return Seen("late", current)
+
+
+def _open(ctx: Context, parsed: ParsedAlert, start: int, before: Alert | None) -> Seen:
+    """A new episode. It is the same entity when the episode before was in no incident of its own any more."""
+    state, now = ctx.state, ctx.now
+    severity, known = severity_of(parsed.severity, ctx.policy)
+    if not known:
+        ctx.count("severity_unknown", parsed.source)
+    subject = subject_of(parsed, severity, ctx.policy)
+    alert = Alert(
+        id=state.new_id(),
+        key=parsed.key,
+        source=parsed.source,
+        name=parsed.name,
+        severity=severity,
+        service=subject.service,
+        resource=parsed.resource,
+        environment=subject.environment,
+        extra=subject.extra,
+        labels=parsed.labels,
+        generation=before.generation + 1 if before else 1,
+        starts_at=start,
+        decides_at=start,
+        began_at=now,
+        raised_at=now,
+        ends_at=parsed.ends_at or 0,
+        lead=max((parsed.ends_at or now) - now, 0),
+        last_sign=now,
+        emitter=parsed.emitter,
+        event=parsed.event,
+        invented_end=parsed.invented_end,
+        previous_end=before.ends_at if before else 0,
+        replicas={parsed.replica: 0} if parsed.replica else {},
+        heard_start=parsed.starts_at or 0,
+    )
+    state.alerts.add(alert)
+    state.annotations[alert.id] = parsed.annotations
+    state.put(state.by_key, parsed.key, alert.id)
+    if before is not None and not before.incident:
+        forget(ctx, before)
+    arm_end(ctx, alert)
+    return Seen("opened", alert, before)
+
+
+def _continue(ctx: Context, parsed: ParsedAlert, current: Alert, start: int) -> Seen:
+    alert = ctx.state.alerts.edit(current.id)
+    alert.end = ""
+    alert.ends_at = 0
+    seen = _mention(ctx, parsed, alert, start)
+    seen.outcome = "continued"
+    return seen
+
+
+def _mention(ctx: Context, parsed: ParsedAlert, current: Alert, start: int) -> Seen:
+    """A further firing of an open episode."""
+    seen = Seen("repeated", current)
+    severity, _ = severity_of(parsed.severity, ctx.policy)
+    changed = (
+        severity != current.severity
+        or parsed.labels != current.labels
+        or parsed.emitter != current.emitter
+        or parsed.resource != current.resource
+        or start < current.starts_at
+        or (parsed.starts_at or 0) != current.heard_start
+        or bool(parsed.replica and current.replicas.get(parsed.replica, 1))
+        or current.event
+        or current.status(ctx.now) == "stale"
+    )
+    alert = ctx.state.alerts.edit(current.id) if changed else ctx.state.alerts.touch(current.id)
+    seen.alert = alert
+    if changed:
+        seen.outcome = "changed"
+        _apply(ctx, parsed, alert, severity, start, seen)
+    _lease(ctx, parsed, alert)
+    ctx.state.annotations[alert.id] = parsed.annotations
+    arm_end(ctx, alert)
+    return seen
+
+
+def _apply(ctx: Context, parsed: ParsedAlert, alert: Alert, severity: str, start: int, seen: Seen) -> None:
+    if RANK[severity] > RANK[alert.severity]:
+        alert.raised_at = ctx.now
+        seen.risen = True
+    if parsed.labels != alert.labels or severity != alert.severity or parsed.resource != alert.resource:
+        _rename(alert, parsed, subject_of(parsed, severity, ctx.policy))
+        seen.recount = True
+    seen.recount = seen.recount or alert.event
+    alert.starts_at = min(alert.starts_at, start)
+    alert.heard_start = parsed.starts_at or (start if alert.event else 0)
+    alert.emitter = parsed.emitter
+    if parsed.replica and alert.replicas.get(parsed.replica, 1):
+        alert.replicas = _with_replica(alert.replicas, parsed.replica, 0)
+
+
+def _rename(alert: Alert, parsed: ParsedAlert, subject: Subject) -> None:
+    alert.labels = parsed.labels
+    alert.severity = subject.severity
+    alert.resource = parsed.resource
+    alert.extra = subject.extra
+    alert.service, alert.environment = subject.service, subject.environment
+
+
+def _lease(ctx: Context, parsed: ParsedAlert, alert: Alert) -> None:
+    """A real later end beats; an invented one loses against a real one; none at all keeps the old lead."""
+    alert.last_sign = max(alert.last_sign, ctx.now)
+    if parsed.ends_at is None:
+        if alert.ends_at:
+            alert.ends_at = max(alert.ends_at, ctx.now + alert.lead)
+        return
+    if parsed.invented_end and alert.ends_at and not alert.invented_end:
+        alert.ends_at = max(alert.ends_at, ctx.now + alert.lead)
+        return
+    lead = max(parsed.ends_at - ctx.now, 0)
+    if lead_changed(alert.lead, lead) or alert.invented_end != parsed.invented_end:
+        alert = ctx.state.alerts.edit(alert.id)
+        alert.lead = lead
+        alert.invented_end = parsed.invented_end
+    alert.ends_at = max(alert.ends_at, parsed.ends_at)
+
+
+def _with_replica(replicas: dict[str, int], replica: str, end: int) -> dict[str, int]:
+    """The replicas with one set; past the bound, the one that ended first gives way, else the oldest."""
+    result = {**replicas, replica: end}
+    while len(result) > REPLICAS_MAX:
+        others = [name for name in result if name != replica]
+        ended = [name for name in others if result[name]]
+        del result[min(ended, key=lambda name: result[name]) if ended else others[0]]
+    return result
+
+
+# ---- resolved ----------------------------------------------------------------------------------
+def _resolved(ctx: Context, parsed: ParsedAlert, current: Alert | None) -> Seen:
+    end = min(parsed.ends_at or ctx.now, ctx.now)
+    if current is None:
+        return Seen("orphan", _remember_orphan(ctx, parsed, end))
+    if current.end:
+        if end > current.ends_at:
+            ctx.state.alerts.edit(current.id).ends_at = end
+        return Seen("late", current)
+    same_start = parsed.starts_at is not None and parsed.starts_at in (current.decides_at, current.heard_start)
+    if not same_start:
+        before_it = end < current.decides_at
+        of_the_last = parsed.starts_at is not None and 0 < parsed.starts_at <= current.previous_end
+        if before_it or (parsed.ends_at is None and of_the_last):
+            return Seen("late", current)
+    alert = ctx.state.alerts.edit(current.id)
+    if parsed.replica:
+        alert.replicas = _with_replica(alert.replicas, parsed.replica, max(end, 1))
+        if not all(alert.replicas.values()):
+            return Seen("changed", alert)
+    finish(ctx, alert, "resolved", max(end, alert.decides_at))
+    return Seen("ended", alert)
+
+
+def _remember_orphan(ctx: Context, parsed: ParsedAlert, end: int) -> Alert | None:
+    """A resolve of something never seen opens nothing; its end is kept, so that its late firing opens nothing either."""
+    seen = _open(ctx, parsed, min(parsed.starts_at or end, end), None)
+    if seen.alert is not None:
+        seen.alert.generation = 0
+        finish(ctx, seen.alert, "resolved", end)
+    return seen.alert
+
+
+# ---- ends --------------------------------------------------------------------------------------
+def finish(ctx: Context, alert: Alert, how: str, end: int) -> None:
+    """Ends the episode. The alert must have been opened with `edit`."""
+    alert.end = how  # type: ignore[assignment]  # one of End, by every caller
+    alert.ends_at = end
+    arm_end(ctx, alert)
+    ctx.count("episodes_ended", how)
+
+
+def arm_end(ctx: Context, alert: Alert) -> None:
+    """When the engine has to look at this alert again: lapse, expiry, or being forgotten.
+
+    A lease that is prolonged leaves the deadline where it is: it only fires early, and looks again.
+    """
+    if alert.end:
+        due = alert.ends_at + REMEMBERED if not alert.incident else 0
+        ctx.state.arm(alert, "due_end", max(due, ctx.now + 1) if due else 0)
+        return
+    timing = ctx.policy.timing
+    if alert.event:
+        due = alert.last_sign + timing.event_expires
+    elif alert.ends_at:
+        due = alert.ends_at + timing.lapse_after
+    else:
+        due = 0
+    if not due or not 0 < alert.due_end <= due:
+        ctx.state.arm(alert, "due_end", due)
+
+
+def look_again(ctx: Context, alert: Alert) -> str:
+    """The deadline `due_end` of an alert has come: "forgotten", "lapsed", "expired", or "" and a new deadline."""
+    now, timing = ctx.now, ctx.policy.timing
+    if alert.end:
+        forget(ctx, alert)
+        return "forgotten"
+    if not alert.event and alert.ends_at > now:
+        ctx.state.arm(ctx.state.alerts.touch(alert.id), "due_end", alert.ends_at + timing.lapse_after)
+        return ""
+    emitter = ctx.state.emitters.rows.get(ctx.state.by_emitter.get(alert.emitter, 0))
+    since = alert.ends_at
+    if not alert.event and emitter is not None:
+        gone_on, since = _talked_on(alert, emitter, now, timing.lapse_after, timing.lapse_after_gap)
+        if gone_on:
+            finish(ctx, ctx.state.alerts.edit(alert.id), "lapsed", alert.ends_at)
+            return "lapsed"
+    if now >= alert.last_sign + timing.event_expires and _may_expire(ctx.state.incident_of(alert)):
+        finish(ctx, ctx.state.alerts.edit(alert.id), "expired", now)
+        return "expired"
+    again = _next_look(alert, since, now, timing.lapse_after, timing.event_expires)
+    ctx.state.arm(ctx.state.alerts.touch(alert.id), "due_end", again)
+    return ""
+
+
+def _talked_on(alert: Alert, emitter: Emitter, now: int, after: int, after_gap: int) -> tuple[bool, int]:
+    """Whether the emitter has talked on without the alert for long enough; and when it would have."""
+    interrupted = max(emitter.talking_since, emitter.restarted_at)
+    if interrupted > alert.last_sign:
+        base, wait = max(alert.ends_at, interrupted), after_gap
+    else:
+        base, wait = alert.ends_at, after
+    talks = emitter.last_contact > base and now - emitter.last_contact <= max(emitter.lead, MINUTE)
+    return talks and now >= base + wait, base + wait
+
+
+def _next_look(alert: Alert, lapse_due: int, now: int, lapse_after: int, expires: int) -> int:
+    expiry = alert.last_sign + expires
+    if alert.event:
+        return expiry if expiry > now else now + expires
+    if lapse_due > now:
+        return lapse_due
+    poll = now + max(lapse_after // 3, 1_000)
+    return min(poll, expiry) if expiry > now else poll
+
+
+def _may_expire(incident: Incident | None) -> bool:
+    """P1 and P2 wait for a person."""
+    return incident is None or incident.priority not in ("P1", "P2")
+
+
+def forget(ctx: Context, alert: Alert) -> None:
+    """The alert leaves: to history, and out of every index."""
+    state = ctx.state
+    if state.by_key.get(alert.key) == alert.id:
+        state.drop(state.by_key, alert.key)
+    if alert.incident:
+        state.unlink(state.member_ids, alert.incident, alert.id)
+    state.alerts.remove(alert.id)

@@ -1,0 +1,275 @@
+"""The fold: records and deadlines, merged by time, through the steps in their fixed order.
+
+This file owns the order of the steps and nothing else; each rule lives in the file of its step.
+"""
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import assert_never
+
+import msgspec
+
+from daemon.core import dedup, delivery, membership
+from daemon.core.acts import act
+from daemon.core.context import Context
+from daemon.core.correlate import SELF_SOURCE, find_home
+from daemon.core.effects import Changes, Quarantined, Reply
+from daemon.core.model.alert import Alert, ParsedAlert, alert_key
+from daemon.core.model.ids import first_id
+from daemon.core.outcome import acknowledgement_lapses, close_incident, resolve_by_clear, settle, still_firing
+from daemon.core.policy import Policy
+from daemon.core.priority import go_down
+from daemon.core.records import (
+    AlertSeen,
+    AnyRecord,
+    ClockStepped,
+    CommandGiven,
+    Delivered,
+    DeliveryFailed,
+    Overdue,
+    PolicyChanged,
+    Refresh,
+    Refreshed,
+    Resumed,
+    SelfNoticed,
+)
+from daemon.core.state import State
+from daemon.core.stepped import clock_stepped, policy_changed, resumed
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Engine:
+    """Folds records into state. No clock, no I/O, no luck: the same records give the same decisions.
+
+    trace: set it to a list, and (line, alert id) is appended for every AlertSeen with a line.
+    """
+
+    def __init__(self, policy: Policy, state: State | None = None, now_ms: int = 0) -> None:
+        self.state = state or State()
+        self.policy = policy
+        self.now_ms = now_ms
+        self.trace: list[tuple[int, int]] | None = None
+        self._replies: list[Reply] = []
+
+    def set_policy(self, policy: Policy) -> None:
+        """Another policy from the next fold on, whose first record says so (PolicyChanged)."""
+        self.policy = policy
+
+    def next_due(self) -> int:
+        """When the next deadline is due, ms; 0 for none."""
+        found = self.state.next_deadline()
+        return found[0] if found else 0
+
+    def repeat(self, parsed: ParsedAlert, at: int) -> Refresh | None:
+        """What `parsed` brings if it is an unchanged repeat, which may wait in the refresh buffer; else None."""
+        alert = dedup.unchanged(self.state, self.policy, parsed)
+        if alert is None:
+            return None
+        ends_at = parsed.ends_at or 0
+        if alert.ends_at and (alert.ends_at <= at or not ends_at):
+            return None
+        if ends_at and dedup.lead_changed(alert.lead, ends_at - at):
+            return None
+        same = self.state.annotations.get(alert.id) == parsed.annotations
+        return Refresh(alert.id, at, ends_at, b"" if same else parsed.annotations)
+
+    def contact_of(self, parsed: ParsedAlert) -> int:
+        """The id of the emitter that sent this, 0 if none is kept."""
+        return self.state.by_emitter.get(parsed.emitter, 0)
+
+    def fold(self, records: Sequence[AnyRecord], now_ms: int) -> Changes:
+        """Folds the records and every deadline up to `now_ms`, and returns what came of it.
+
+        At the same instant the record comes first, deadlines among themselves by (due, id). An
+        exception takes back its record or disarms its deadline; the rest goes on.
+        """
+        ctx = Context(self.state, self.policy, self.now_ms)
+        replies: list[Reply] = []
+        quarantined: list[Quarantined] = []
+        for index, record in enumerate(records):
+            if not isinstance(record, Resumed | ClockStepped):
+                self._deadlines(ctx, record.at - 1, quarantined)
+                self.now_ms = max(self.now_ms, record.at)
+            ctx.now = self.now_ms
+            self._one(ctx, record, index, replies, quarantined)
+        self._deadlines(ctx, now_ms, quarantined)
+        self.now_ms = max(self.now_ms, now_ms)
+        rows = self.state.take_changes()
+        digest = blake2b(digest_size=16)
+        for row in rows:
+            digest.update(row.image if row.image is not None else b"-%d" % row.id)
+        digest.update(_encode(ctx.effects))
+        return Changes(ctx.effects, rows, replies, quarantined, ctx.counts, digest.digest(), self.next_due())
+
+    # ---- one record --------------------------------------------------------------------------
+    def _one(
+        self, ctx: Context, record: AnyRecord, index: int, replies: list[Reply], quarantined: list[Quarantined]
+    ) -> None:
+        self.state.mark()
+        effects, answers = len(ctx.effects), len(replies)
+        try:
+            self._record(ctx, record, index, replies)
+            settle(ctx)
+        except Exception as error:  # noqa: BLE001 - one bad record must not cost the others: undone, set aside, told
+            self.state.undo()
+            ctx.touched.clear()
+            del ctx.effects[effects:], replies[answers:]
+            quarantined.append(Quarantined(index, f"{type(error).__name__}: {error}"))
+            ctx.count("quarantined", type(record).__name__)
+            if isinstance(record, CommandGiven):
+                replies.append(Reply(index, "invalid", "samband could not carry this out; it is set aside", 0))
+
+    def _record(self, ctx: Context, record: AnyRecord, index: int, replies: list[Reply]) -> None:
+        match record:
+            case AlertSeen():
+                alert = self._alert(ctx, record.alert)
+                if self.trace is not None and record.line and alert is not None:
+                    self.trace.append((record.line, alert.id))
+            case Refreshed():
+                self._refresh(ctx, record)
+            case CommandGiven():
+                replies.append(act(ctx, record, index))
+            case Delivered():
+                delivery.delivered(ctx, record.send, record.ref)
+            case DeliveryFailed():
+                delivery.failed(ctx, record.send, record.reason, record.detail)
+            case Overdue():
+                delivery.overdue(ctx, record.send, record.reason)
+            case SelfNoticed():
+                self._alert(ctx, self_alert(record))
+            case Resumed():
+                self.state.next_id = max(self.state.next_id, first_id(record.epoch))
+                self.now_ms = ctx.now = max(self.now_ms, record.at)
+                resumed(ctx, record)
+            case ClockStepped():
+                self.now_ms = ctx.now = max(self.now_ms, record.at)
+                clock_stepped(ctx, record)
+            case PolicyChanged():
+                policy_changed(ctx, record)
+            case _:
+                assert_never(record)
+
+    def _alert(self, ctx: Context, parsed: ParsedAlert) -> Alert | None:
+        """An alert through the steps: deduplicate (and enrich), correlate, suppress, count."""
+        before_severity, before_service = "", ("", "", ())
+        number = self.state.by_key.get(parsed.key)
+        if number is not None:
+            known = self.state.alerts.rows[number]
+            before_severity, before_service = known.severity, membership.service_key(known)  # type: ignore[assignment]
+        seen = dedup.see(ctx, parsed)
+        alert = seen.alert
+        ctx.count("alerts", seen.outcome)
+        if alert is None:
+            return None
+        if seen.outcome in ("opened", "continued"):
+            find_home(ctx, alert, seen.before)
+        elif seen.outcome == "changed" and alert.incident and seen.recount:
+            alert = self.state.alerts.edit(alert.id)
+            membership.count_out(ctx, alert, before_severity, before_service)
+            membership.count_in(ctx, alert)
+            if seen.risen:
+                still_firing(ctx, alert, "a higher severity")
+        elif seen.outcome == "changed" and not alert.incident:
+            find_home(ctx, alert, None)
+        elif seen.outcome == "ended" and alert.incident:
+            membership.end_member(ctx, alert)
+        return alert
+
+    def _refresh(self, ctx: Context, record: Refreshed) -> None:
+        for contact in record.contacts:
+            if contact.emitter in self.state.emitters.rows:
+                dedup.contact(self.state.emitters.touch(contact.emitter), contact.first_at, contact.at)
+        for refresh in record.refreshes:
+            if refresh.alert in self.state.alerts.rows:
+                alert = self.state.alerts.touch(refresh.alert)
+                if not alert.end:
+                    dedup.refresh(alert, refresh.at, refresh.ends_at)
+                if refresh.annotations:
+                    self.state.annotations[refresh.alert] = refresh.annotations
+
+    # ---- deadlines ---------------------------------------------------------------------------
+    def _deadlines(self, ctx: Context, until: int, quarantined: list[Quarantined]) -> None:
+        state = self.state
+        while (found := state.next_deadline()) is not None and found[0] <= until:
+            due, number, field = found
+            state.take_deadline()
+            self.now_ms = ctx.now = max(self.now_ms, due)
+            state.mark()
+            effects = len(ctx.effects)
+            try:
+                self._deadline(ctx, number, field)
+                settle(ctx)
+            except Exception as error:  # noqa: BLE001 - a deadline that raises must not stop every batch after it
+                state.undo()
+                ctx.touched.clear()
+                del ctx.effects[effects:]
+                quarantined.append(Quarantined(-1, f"{field} of {number}: {type(error).__name__}: {error}"))
+                self._disarm(ctx, number, field, error)
+
+    def _deadline(self, ctx: Context, number: int, field: str) -> None:
+        state = self.state
+        match field:
+            case "due_end":
+                alert = state.alerts.rows[number]
+                if dedup.look_again(ctx, alert) in ("lapsed", "expired") and alert.incident:
+                    membership.end_member(ctx, state.alerts.edit(number))
+            case "due_send":
+                delivery.due_send(ctx, state.deliveries.rows[number])
+            case "due_update":
+                delivery.due_update(ctx, state.deliveries.rows[number])
+            case "due_priority":
+                go_down(ctx, state.incidents.edit(number))
+                ctx.touched[number] = None
+            case "due_resolve":
+                resolve_by_clear(ctx, state.incidents.edit(number))
+            case "due_ack_lapse":
+                acknowledgement_lapses(ctx, state.incidents.edit(number))
+            case "due_reopen":
+                incident = state.incidents.edit(number)
+                state.arm(incident, "due_reopen", 0)
+                lead = next((member for member in state.members(number) if not member.end), None)
+                if lead is not None:
+                    still_firing(ctx, state.alerts.edit(lead.id), "it still fires")
+            case "due_close":
+                close_incident(ctx, state.incidents.edit(number), "")
+            case _:
+                raise ValueError(f"no deadline is called {field}")
+
+    def _disarm(self, ctx: Context, number: int, field: str, error: Exception) -> None:
+        """The deadline is taken off its entity, and samband says that it could not do its job."""
+        state = self.state
+        for table in (state.alerts, state.incidents, state.deliveries):
+            if number in table.rows:
+                state.arm(table.edit(number), field, 0)
+        record = SelfNoticed(ctx.now, "deadline-failed", "", f"{field}: {type(error).__name__}: {error}", True)
+        self._alert(ctx, self_alert(record))
+        settle(ctx)
+        ctx.count("quarantined", field)
+
+
+def self_alert(record: SelfNoticed) -> ParsedAlert:
+    """An incident about samband itself starts as an alert like any other, one key per cause and sink."""
+    identity = msgspec.json.encode([record.cause, record.sink])
+    name = "Samband" + "".join(word.capitalize() for word in record.cause.split("-"))
+    return ParsedAlert(
+        source=SELF_SOURCE,
+        key=alert_key(SELF_SOURCE, identity),
+        name=name,
+        firing=record.firing,
+        severity="critical" if record.cause in _CRITICAL else "error",
+        service=SELF_SOURCE,
+        resource=record.sink,
+        environment="production",
+        labels=msgspec.json.encode({"cause": record.cause, "sink": record.sink}),
+        annotations=msgspec.json.encode({"summary": record.text}),
+        starts_at=None,
+        ends_at=None,
+        replica="",
+        emitter=SELF_SOURCE,
+        invented_end=False,
+        event=False,
+    )
+
+
+_CRITICAL = frozenset({"deadline-failed", "clock-step"})

@@ -1,0 +1,160 @@
+"""What becomes of an incident when its members change: priority, all clear, resolved, reopened, closed."""
+
+from daemon.core import delivery
+from daemon.core.context import Context
+from daemon.core.dedup import forget
+from daemon.core.enrich import team_of
+from daemon.core.lifecycle import after
+from daemon.core.membership import index_services
+from daemon.core.model.alert import Alert
+from daemon.core.model.incident import Incident
+from daemon.core.priority import rank_of, reckon
+
+
+def settle(ctx: Context) -> None:
+    """Settles every incident that the record touched, once."""
+    while ctx.touched:
+        number = next(iter(ctx.touched))
+        del ctx.touched[number]
+        if number in ctx.state.incidents.rows:
+            _settle_one(ctx, ctx.state.incidents.edit(number))
+
+
+def _settle_one(ctx: Context, incident: Incident) -> None:
+    if not incident.live:
+        return
+    newest = _newest(ctx, incident)
+    risen = reckon(ctx, incident, newest)
+    lead = ctx.state.alerts.rows.get(incident.lead)
+    if lead is not None and (not incident.owner or (risen and incident.state != "acknowledged")):
+        incident.owner = team_of(ctx.policy, lead.service, lead.labels)
+    _clear(ctx, incident)
+    if incident.live:
+        delivery.serve(ctx, incident)
+
+
+def _newest(ctx: Context, incident: Incident) -> Alert | None:
+    lead = ctx.state.alerts.rows.get(incident.lead)
+    return lead if lead is not None and not lead.end else None
+
+
+def _clear(ctx: Context, incident: Incident) -> None:
+    """All members have ended: the wait before the incident is resolved begins; or one fires again."""
+    if incident.firing:
+        incident.cleared_at = 0
+        incident.cleared = False
+        ctx.state.arm(incident, "due_resolve", 0)
+        return
+    if not incident.ended or incident.cleared_at:
+        return
+    incident.cleared_at = ctx.now
+    wait = ctx.policy.timing.resolve_after[rank_of(incident.priority) - 1]
+    ctx.note(incident.id, "clear", "all alerts have ended")
+    if wait:
+        ctx.state.arm(incident, "due_resolve", ctx.now + wait)
+    else:
+        resolve_by_clear(ctx, incident)
+
+
+def resolve_by_clear(ctx: Context, incident: Incident) -> None:
+    """All clear, and the wait is over. A P1 that certainly nobody saw stays open, marked cleared."""
+    ctx.state.arm(incident, "due_resolve", 0)
+    if not incident.live or incident.firing:
+        return
+    if incident.priority == "P1" and not incident.acknowledged_at and _unseen(ctx, incident):
+        incident.cleared = True
+        incident.version += 1
+        ctx.note(incident.id, "cleared", "all clear, but nobody has seen it: it stays open")
+        delivery.serve(ctx, incident)
+        return
+    resolve(ctx, incident, "clear", "")
+
+
+def _unseen(ctx: Context, incident: Incident) -> bool:
+    """Whether an acknowledgement would have been seen, had there been one: some pager reports them."""
+    pagers = [row for row in ctx.state.incident_deliveries(incident.id) if row.kind == "pager" and row.state == "open"]
+    sinks = ctx.policy.sinks
+    return bool(pagers) and all(row.sink in sinks and sinks[row.sink].reports for row in pagers)
+
+
+def resolve(ctx: Context, incident: Incident, how: str, actor: str) -> None:
+    """Resolves a live incident: by "clear", or by a person. It must have been opened with `edit`."""
+    incident.state = after(incident.state, "resolve" if actor else "clear")
+    incident.resolved_at, incident.resolved_by = ctx.now, actor or how
+    incident.version += 1
+    for due in ("due_resolve", "due_priority", "due_ack_lapse"):
+        ctx.state.arm(incident, due, 0)
+    index_services(ctx, incident)
+    timing = ctx.policy.timing
+    if incident.firing:
+        ctx.state.arm(incident, "due_reopen", ctx.now + timing.reopen_window)
+    if incident.priority != "P1" or actor:
+        ctx.state.arm(incident, "due_close", ctx.now + timing.close_after)
+    ctx.note(incident.id, "resolved", "all clear" if how == "clear" else "resolved", actor)
+    ctx.count("incidents_resolved", "clear" if how == "clear" else "person")
+    delivery.close_all(ctx, incident, by_person=bool(actor))
+
+
+def reopen(ctx: Context, incident: Incident, why: str) -> None:
+    """A resolved incident goes on as a new generation. It must have been opened with `edit`."""
+    incident.state = after(incident.state, "fire")
+    incident.generation += 1
+    incident.resolved_at, incident.resolved_by = 0, ""
+    incident.acknowledged_at, incident.acknowledged_by = 0, ""
+    incident.cleared_at, incident.cleared = 0, False
+    incident.told_priority, incident.told = "", ()
+    incident.version += 1
+    for due in ("due_reopen", "due_close"):
+        ctx.state.arm(incident, due, 0)
+    index_services(ctx, incident)
+    ctx.note(incident.id, "reopened", why)
+    ctx.count("incidents_reopened")
+    delivery.reopen_all(ctx, incident)
+    ctx.touched[incident.id] = None
+
+
+def still_firing(ctx: Context, alert: Alert, why: str) -> None:
+    """A member of an incident that a person resolved is worse than it was, or still fires: it is opened again."""
+    incident = ctx.state.incident_of(alert)
+    if incident is not None and incident.state == "resolved":
+        reopen(ctx, ctx.state.incidents.edit(incident.id), f"{alert.name}: {why}")
+
+
+def acknowledgement_lapses(ctx: Context, incident: Incident) -> None:
+    """Acknowledged, and nothing has happened since for too long: it is open again, and rings again."""
+    ctx.state.arm(incident, "due_ack_lapse", 0)
+    if incident.state != "acknowledged" or not incident.firing:
+        return
+    incident.state = after(incident.state, "lapse")
+    incident.acknowledged_at, incident.acknowledged_by = 0, ""
+    incident.version += 1
+    ctx.note(incident.id, "acknowledgement-lapsed", "no activity since it was acknowledged")
+    if incident.notifiable:
+        delivery.ring_again(ctx, incident, "acknowledgement lapsed")
+    ctx.touched[incident.id] = None
+
+
+def close_incident(ctx: Context, incident: Incident, actor: str) -> None:
+    """The end: the incident, what was merged into it, its rows and members leave for history."""
+    incident.state = after(incident.state, "close")
+    incident.closed_at = ctx.now
+    ctx.state.arm(incident, "due_close", 0)
+    ctx.note(incident.id, "closed", "closed", actor)
+    state = ctx.state
+    for member in list(state.members(incident.id)):
+        forget(ctx, member)
+    for number in list(state.family(incident.id)):
+        for row in state.incident_services(number):
+            state.unlink(state.service_ids, number, row.id)
+            state.unlink(state.of_service, (row.service, row.environment), row.id)
+            state.services.remove(row.id)
+        for one in state.incident_deliveries(number):
+            for send in one.sends:
+                state.drop(state.by_send, send)
+            state.unlink(state.delivery_ids, number, one.id)
+            state.deliveries.remove(one.id)
+    for number in reversed(list(state.family(incident.id))):
+        parent = state.incidents.rows[number].merged_into
+        if parent:
+            state.unlink(state.absorbed, parent, number)
+        state.incidents.remove(number)

@@ -1,0 +1,43 @@
+"""Which sinks an incident goes to: the policies, on the incident."""
+
+from daemon.core.context import Context
+from daemon.core.model.incident import Incident
+from daemon.core.policy import Hours, SinkInfo
+
+
+def values_of(ctx: Context, incident: Incident) -> dict[str, list[str]]:
+    """What the conditions of policies see of an incident. `tier` is the best of its services."""
+    rows = ctx.state.incident_services(incident.id)
+    firing = [row for row in rows if any(row.firing)] or rows
+    services = [row.service for row in firing]
+    environments = list(dict.fromkeys(row.environment for row in firing))
+    tiers = sorted({row.tier for row in firing if row.tier})
+    return {
+        "priority": [incident.priority],
+        "owner": [incident.owner],
+        "tier": [str(tier) for tier in tiers[:1]],
+        "service": services,
+        "services": services,
+        "environment": environments,
+        "environments": environments,
+    }
+
+
+def sinks_for(ctx: Context, incident: Incident) -> list[tuple[SinkInfo, Hours | None]]:
+    """The sinks that the policies name for the incident now, with the hours in which a pager may ring.
+
+    The first policy that matches acts; of the default policies every one that matches. An incident
+    about samband itself never goes to the sink that it is about.
+    """
+    values = values_of(ctx, incident)
+    found: dict[str, tuple[SinkInfo, Hours | None]] = {}
+    for rule in ctx.policy.rules:
+        if not rule.when.matches(values):
+            continue
+        for name in rule.to:
+            sink = ctx.policy.sinks.get(name)
+            if sink is not None and name != incident.self_sink:
+                found.setdefault(name, (sink, rule.hours))
+        if not ctx.policy.default_rules:
+            break
+    return list(found.values())

@@ -1,0 +1,328 @@
+"""The only mutable state there is: bounded tables with dirty tracking, undo and an index of deadlines.
+
+Every change goes through `Table.add/edit/remove` or `State.put`, which remember the old value
+since the last mark; containers inside entities are replaced, never changed in place. What changed
+in a batch is in `dirty`; the images of these rows are what the store writes to `live`.
+"""
+
+from collections.abc import Iterable, Iterator
+from copy import copy
+from heapq import heapify, heappop, heappush
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+
+from daemon.core.effects import Row
+from daemon.core.model.alert import Alert, Emitter
+from daemon.core.model.incident import Delivery, Incident, IncidentService
+
+ALERT, INCIDENT, SERVICE, DELIVERY, EMITTER = 1, 2, 3, 4, 5
+"""Kinds of entity, as they stand in `live`. Numbers are never used again for something else."""
+
+T = TypeVar("T", Alert, Incident, IncidentService, Delivery, Emitter)
+_MISSING: Any = object()
+_encode = msgspec.msgpack.Encoder().encode
+
+DEADLINES: dict[int, tuple[str, ...]] = {
+    ALERT: ("due_end",),
+    INCIDENT: ("due_resolve", "due_priority", "due_ack_lapse", "due_reopen", "due_close"),
+    DELIVERY: ("due_send", "due_update"),
+    SERVICE: (),
+    EMITTER: (),
+}
+
+
+class StoredRow(Protocol):
+    """A row of `live` as the store hands it over."""
+
+    @property
+    def kind(self) -> int:
+        """Kind of entity."""
+        ...
+
+    @property
+    def id(self) -> int:
+        """Its id."""
+        ...
+
+    @property
+    def image(self) -> bytes:
+        """Its image."""
+        ...
+
+    @property
+    def extra(self) -> bytes:
+        """What is kept beside the image, outside the digest (annotations)."""
+        ...
+
+
+class Table(Generic[T]):
+    """Entities of one kind by id."""
+
+    def __init__(self, kind: int, state: "State") -> None:
+        self.kind = kind
+        self.rows: dict[int, T] = {}
+        self._state = state
+
+    def get(self, number: int) -> T | None:
+        """The entity, to be read only; None if there is none."""
+        return self.rows.get(number)
+
+    def __getitem__(self, number: int) -> T:
+        return self.rows[number]
+
+    def edit(self, number: int) -> T:
+        """The entity, to be changed; it counts as changed in this batch. Raises KeyError."""
+        row = self.touch(number)
+        self._state.dirty[number] = self.kind
+        return row
+
+    def touch(self, number: int) -> T:
+        """As `edit`, but for what is no part of `live` (refresh data): undone, yet not written."""
+        row = self.rows[number]
+        state = self._state
+        if number not in state.saved:
+            state.saved.add(number)
+            state.log.append((self.rows, number, copy(row)))
+        return row
+
+    def add(self, row: T) -> T:
+        """Takes a new entity in; its `id` comes from `State.new_id`."""
+        self._state.put(self.rows, row.id, row)
+        self._state.saved.add(row.id)
+        self._state.dirty[row.id] = self.kind
+        return row
+
+    def remove(self, number: int) -> None:
+        """Takes the entity out; its last image goes to history."""
+        self._state.removed[number] = self.rows[number]
+        self._state.drop(self.rows, number)
+        self._state.dirty[number] = self.kind
+
+
+class State:
+    """All entities, the indexes over them, and what the running batch has changed."""
+
+    def __init__(self) -> None:
+        self.alerts: Table[Alert] = Table(ALERT, self)
+        self.incidents: Table[Incident] = Table(INCIDENT, self)
+        self.services: Table[IncidentService] = Table(SERVICE, self)
+        self.deliveries: Table[Delivery] = Table(DELIVERY, self)
+        self.emitters: Table[Emitter] = Table(EMITTER, self)
+        self.annotations: dict[int, bytes] = {}
+        self.by_key: dict[bytes, int] = {}
+        self.by_emitter: dict[str, int] = {}
+        self.by_send: dict[int, int] = {}
+        self.of_service: dict[tuple[str, str], dict[int, None]] = {}
+        self.member_ids: dict[int, dict[int, None]] = {}
+        self.service_ids: dict[int, dict[int, None]] = {}
+        self.delivery_ids: dict[int, dict[int, None]] = {}
+        self.absorbed: dict[int, dict[int, None]] = {}
+        self.next_id = 1
+        self.next_number = 1
+        self.heap: list[tuple[int, int, str]] = []
+        self.log: list[tuple[dict[Any, Any], Any, Any]] = []
+        self.saved: set[int] = set()
+        self.dirty: dict[int, int] = {}
+        self.removed: dict[int, Any] = {}
+        self._dirty_mark = 0
+        self._numbers_mark = (1, 1)
+
+    # ---- changing, and taking back -------------------------------------------------------------
+    def put(self, container: dict[Any, Any], key: Any, value: Any) -> None:
+        """Sets an entry of an index, remembering what stood there."""
+        self.log.append((container, key, container.get(key, _MISSING)))
+        container[key] = value
+
+    def drop(self, container: dict[Any, Any], key: Any) -> None:
+        """Removes an entry of an index, remembering what stood there."""
+        self.log.append((container, key, container.get(key, _MISSING)))
+        container.pop(key, None)
+
+    def link(self, index: dict[Any, dict[int, None]], key: Any, number: int) -> None:
+        """Adds `number` to the group `key` of an index."""
+        group = index.get(key)
+        if group is None:
+            group = {}
+            self.put(index, key, group)
+        self.put(group, number, None)
+
+    def unlink(self, index: dict[Any, dict[int, None]], key: Any, number: int) -> None:
+        """Takes `number` out of the group `key`, and the group away with its last."""
+        group = index.get(key)
+        if group is not None:
+            self.drop(group, number)
+            if not group:
+                self.drop(index, key)
+
+    def mark(self) -> None:
+        """From here `undo` can take back; set before every record and deadline."""
+        self.log.clear()
+        self.saved.clear()
+        self._dirty_mark = len(self.dirty)
+        self._numbers_mark = (self.next_id, self.next_number)
+
+    def undo(self) -> None:
+        """Everything is again as it was at the mark."""
+        for container, key, old in reversed(self.log):
+            if old is _MISSING:
+                container.pop(key, None)
+            else:
+                container[key] = old
+        while len(self.dirty) > self._dirty_mark:
+            number, _ = self.dirty.popitem()
+            self.removed.pop(number, None)
+        self.next_id, self.next_number = self._numbers_mark
+        self.mark()
+
+    def new_id(self) -> int:
+        """The next id; ids grow over the life of the store."""
+        number = self.next_id
+        self.next_id = number + 1
+        return number
+
+    # ---- deadlines ---------------------------------------------------------------------------
+    def arm(self, row: Alert | Incident | Delivery, field: str, due: int) -> None:
+        """Sets a deadline field (0 disarms). The row must have been opened with `edit` or `touch`."""
+        if getattr(row, field) != due:
+            setattr(row, field, due)
+            if due:
+                heappush(self.heap, (due, row.id, field))
+
+    def next_deadline(self) -> tuple[int, int, str] | None:
+        """The earliest deadline that still holds, without taking it: (due, id, field)."""
+        heap = self.heap
+        while heap:
+            due, number, field = heap[0]
+            row = self._row(number)
+            if row is not None and getattr(row, field, 0) == due:
+                return heap[0]
+            heappop(heap)
+        return None
+
+    def take_deadline(self) -> None:
+        """Takes the deadline that `next_deadline` showed off the index."""
+        heappop(self.heap)
+
+    def rebuild_deadlines(self) -> None:
+        """Makes the index anew from the fields of all entities."""
+        self.heap = [
+            (due, row.id, field)
+            for table in (self.alerts, self.incidents, self.deliveries)
+            for row in table.rows.values()
+            for field in DEADLINES[table.kind]
+            if (due := getattr(row, field))
+        ]
+        heapify(self.heap)
+
+    def _row(self, number: int) -> Alert | Incident | Delivery | None:
+        return self.alerts.rows.get(number) or self.incidents.rows.get(number) or self.deliveries.rows.get(number)
+
+    # ---- looking -----------------------------------------------------------------------------
+    def root(self, incident: int) -> int:
+        """The incident that stands for this one after merges (itself if it was not merged); 0 for 0."""
+        while incident:
+            row = self.incidents.rows.get(incident)
+            if row is None or not row.merged_into:
+                return incident
+            incident = row.merged_into
+        return 0
+
+    def incident_of(self, alert: Alert) -> Incident | None:
+        """The incident that the alert is in, after merges; None if it is in none (any more)."""
+        return self.incidents.rows.get(self.root(alert.incident)) if alert.incident else None
+
+    def family(self, incident: int) -> Iterator[int]:
+        """The incident and all that were merged into it."""
+        yield incident
+        for child in self.absorbed.get(incident, ()):
+            yield from self.family(child)
+
+    def members(self, incident: int) -> Iterator[Alert]:
+        """The members of an incident, those of merged ones included, by id."""
+        numbers = [number for one in self.family(incident) for number in self.member_ids.get(one, ())]
+        for number in sorted(numbers):
+            yield self.alerts.rows[number]
+
+    def incident_services(self, incident: int) -> list[IncidentService]:
+        """Its rows, in the order in which the services joined."""
+        return [self.services.rows[number] for number in sorted(self.service_ids.get(incident, ()))]
+
+    def incident_deliveries(self, incident: int) -> list[Delivery]:
+        """Its objects at sinks, oldest first."""
+        return [self.deliveries.rows[number] for number in sorted(self.delivery_ids.get(incident, ()))]
+
+    # ---- in and out of the store -----------------------------------------------------------------
+    def image(self, kind: int, number: int) -> tuple[bytes, bytes] | None:
+        """The image of an entity and what is kept beside it; None when it is gone."""
+        row = self._tables()[kind].rows.get(number)
+        if row is None:
+            return None
+        return _encode(row), self.annotations.get(number, b"") if kind == ALERT else b""
+
+    def take_changes(self) -> list[Row]:
+        """The rows that the batch changed, by id, and a clean slate for the next."""
+        rows = []
+        for number, kind in sorted(self.dirty.items()):
+            found = self.image(kind, number)
+            if found is not None:
+                rows.append(Row(kind, number, found[0], found[1]))
+            elif number in self.removed:
+                rows.append(Row(kind, number, None, self.annotations.pop(number, b""), _encode(self.removed[number])))
+        self.dirty.clear()
+        self.removed.clear()
+        self.mark()
+        return rows
+
+    @staticmethod
+    def load(rows: Iterable[StoredRow], next_id: int, next_number: int) -> "State":
+        """The state that these rows of `live` describe; indexes and deadlines are made anew."""
+        state = State()
+        state.next_id, state.next_number = next_id, next_number
+        tables = state._tables()
+        for stored in rows:
+            row = _DECODERS[stored.kind].decode(stored.image)
+            tables[stored.kind].rows[stored.id] = row
+            if stored.kind == ALERT:
+                state.annotations[stored.id] = stored.extra or b"{}"
+        state._index()
+        state.rebuild_deadlines()
+        state.mark()
+        return state
+
+    def _tables(self) -> dict[int, "Table[Any]"]:
+        return {
+            ALERT: self.alerts,
+            INCIDENT: self.incidents,
+            SERVICE: self.services,
+            DELIVERY: self.deliveries,
+            EMITTER: self.emitters,
+        }
+
+    def _index(self) -> None:
+        for number, alert in sorted(self.alerts.rows.items()):
+            self.by_key[alert.key] = number
+            if alert.incident:
+                self.member_ids.setdefault(alert.incident, {})[number] = None
+        for number, emitter in self.emitters.rows.items():
+            self.by_emitter[emitter.name] = number
+        for number, incident in sorted(self.incidents.rows.items()):
+            if incident.merged_into:
+                self.absorbed.setdefault(incident.merged_into, {})[number] = None
+        for number, row in sorted(self.services.rows.items()):
+            self.service_ids.setdefault(row.incident, {})[number] = None
+            if self.incidents.rows[row.incident].live and row.service:
+                self.of_service.setdefault((row.service, row.environment), {})[number] = None
+        for number, delivery in sorted(self.deliveries.rows.items()):
+            self.delivery_ids.setdefault(delivery.incident, {})[number] = None
+            for send in delivery.sends:
+                self.by_send[send] = number
+
+
+_DECODERS: dict[int, msgspec.msgpack.Decoder[Any]] = {
+    ALERT: msgspec.msgpack.Decoder(Alert),
+    INCIDENT: msgspec.msgpack.Decoder(Incident),
+    SERVICE: msgspec.msgpack.Decoder(IncidentService),
+    DELIVERY: msgspec.msgpack.Decoder(Delivery),
+    EMITTER: msgspec.msgpack.Decoder(Emitter),
+}

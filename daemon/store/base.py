@@ -1,0 +1,162 @@
+"""What the runtime and the outbox ask of a store: one transaction per batch, and recovery from `live`.
+
+The protocol is synchronous: exactly one writer thread calls `commit`, in order.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Literal, Protocol
+
+import msgspec
+
+from daemon.core.effects import Noted, Row, Send
+
+OutboxState = Literal["waiting", "sending", "done", "unsure", "dead", "superseded", "shadow"]
+
+
+class OutboxRow(msgspec.Struct, gc=False):
+    """One row of the outbox as it stands. `send` never changes; the rest is the outbox's own.
+
+    attempts: tries so far. next_at: not before then (wall ms). first_try_at: 0 before the first.
+    unsure_at: when the attempt with the unclear outcome was made, 0 for none. reason, detail: of
+    the last failure (secrets masked). ref: the object's name at the sink, once known.
+    """
+
+    send: Send
+    state: OutboxState
+    attempts: int = 0
+    next_at: int = 0
+    first_try_at: int = 0
+    unsure_at: int = 0
+    reason: str = ""
+    detail: str = ""
+    ref: str = ""
+    done_at: int = 0
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """What was authenticated and could not be read: kept as raw bytes with its reason."""
+
+    at: int
+    source: str
+    reason: str
+    raw: bytes
+
+
+class Batch(msgspec.Struct):
+    """What one transaction writes. Immutable once handed to `commit`, which may repeat it identically.
+
+    seq: the batch's own; the store holds seq - 1 before it. records: the journal's form of the
+    inputs, count of them, and the digest of what they changed (b"" when only the outbox moved: then
+    no journal row is made). policy, mode: in force while it was folded. rows: changed entities.
+    outbox: rows as they are to be from now on (new and changed). snapshot: a copy of `live` as it
+    was before this batch is kept, so that folding again can start there.
+    """
+
+    scope: str
+    epoch: int
+    seq: int
+    now_ms: int
+    policy: str
+    mode: str
+    next_id: int
+    next_number: int
+    records: bytes = b""
+    count: int = 0
+    digest: bytes = b""
+    rows: Sequence[Row] = ()
+    outbox: Sequence[OutboxRow] = ()
+    timeline: Sequence[Noted] = ()
+    dead_letters: Sequence[DeadLetter] = ()
+    positions: bytes = b""
+    snapshot: bool = False
+
+
+class LiveRow(msgspec.Struct, frozen=True):
+    """One row of `live`, as recovery reads it."""
+
+    kind: int
+    id: int
+    image: bytes
+    extra: bytes
+
+
+class Recovered(msgspec.Struct):
+    """The state of the scope after `claim`: where the journal stands, and everything that lives.
+
+    epoch: the new one. seq, now_ms, policy, mode: of the last batch (0 and "" in a new store).
+    live: read as it is iterated, once, before the first commit; a damaged row raises StoreError.
+    outbox: rows that are not done. base_at: `now_ms` of the newest copy of `live`, 0 for none.
+    comparable: that copy was made by this build, so folding from it again must give its digests.
+    """
+
+    epoch: int
+    seq: int
+    now_ms: int
+    next_id: int
+    next_number: int
+    policy: str
+    mode: str
+    live: Iterable[LiveRow]
+    outbox: list[OutboxRow]
+    positions: bytes = b""
+    base_at: int = 0
+    comparable: bool = False
+
+
+class StoreError(Exception):
+    """The store could not do it. `reason` is a metric label:
+
+    busy, full, read_only, down (may pass by itself), damaged (needs a person), refused (the batch
+    itself cannot be written), fenced, locked (another daemon has it), schema (needs `db upgrade`).
+    """
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+class Locked(StoreError):
+    """Another daemon has the store open; `pid` is its process, 0 if it could not be read."""
+
+    def __init__(self, text: str, pid: int) -> None:
+        super().__init__("locked", text)
+        self.pid = pid
+
+
+class CommitUnknown(StoreError):
+    """The transaction may or may not be on disk: commit the identical batch again, the store tells."""
+
+
+class Fenced(StoreError):
+    """Another daemon has taken the scope: stop, and write nothing more."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("fenced", text)
+
+
+class Store(Protocol):
+    """A store. `commit` is all or nothing, and durable when it returns."""
+
+    def claim(self, scope: str, wall_ms: int) -> Recovered:
+        """Takes the scope with a new epoch: max(any before + 1, unix seconds, that of the last id + 1).
+
+        Raises StoreError.
+        """
+        ...
+
+    def commit(self, batch: Batch) -> None:
+        """Writes the batch; sets (epoch, seq) by compare-and-set last before COMMIT.
+
+        A batch that is already there (same epoch and seq) is a success, so that an unclear outcome
+        is settled by the identical batch. Raises Fenced; CommitUnknown; or StoreError, after which
+        nothing of it is there.
+        """
+        ...
+
+    def tidy(self, idle: bool) -> None:
+        """Housekeeping between commits, some ms at most; `idle`: nothing is waiting. Raises StoreError."""
+        ...
+
+    def close(self) -> None:
+        """Closes; whatever `commit` returned from stays."""
+        ...
