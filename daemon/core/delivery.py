@@ -17,12 +17,30 @@ PURPOSES: dict[Kind, str] = {"pager": "page", "ticket": "ticket", "status_page":
 
 def serve(ctx: Context, incident: Incident) -> None:
     """Brings the deliveries in line with a live incident. The incident must have been opened with `edit`."""
+    served = (
+        incident.priority,
+        incident.owner,
+        incident.state,
+        incident.generation,
+        incident.cleared,
+        incident.notifiable > 0,
+        len(ctx.state.service_ids.get(incident.id, ())),
+    )
+    if ctx.state.served.get(incident.id) == served:
+        return
     if incident.notifiable > 0:
         _open_missing(ctx, incident)
         _raise(ctx, incident)
     for delivery in ctx.state.incident_deliveries(incident.id):
         if delivery.state == "open" and delivery.generation == incident.generation:
             _schedule_update(ctx, incident, delivery)
+    if not any(_wants_members(delivery) for delivery in ctx.state.incident_deliveries(incident.id)):
+        ctx.state.served[incident.id] = served
+
+
+def _wants_members(delivery: Delivery) -> bool:
+    """Whether the next member would have to be told of, with no update scheduled yet."""
+    return delivery.state == "open" and delivery.kind in ("ticket", "message") and not delivery.due_update
 
 
 def _open_missing(ctx: Context, incident: Incident) -> None:
@@ -178,6 +196,7 @@ def send(ctx: Context, incident: Incident, delivery: Delivery, action: Action, p
     """Emits one Send and returns its id. The delivery must have been opened with `edit`."""
     state = ctx.state
     number = state.new_id()
+    state.served.pop(incident.id, None)
     ctx.effects.append(
         Send(
             id=number,
@@ -208,6 +227,7 @@ def due_send(ctx: Context, delivery: Delivery) -> None:
     """The wait before the first word is over."""
     state = ctx.state
     row = state.deliveries.edit(delivery.id)
+    state.served.pop(row.incident, None)
     state.arm(row, "due_send", 0)
     incident = state.incidents.edit(row.incident)
     if row.state != "waiting":
@@ -266,6 +286,7 @@ def due_update(ctx: Context, delivery: Delivery) -> None:
     """An update is due; or, at a status page, the all clear has held long enough."""
     state = ctx.state
     row = state.deliveries.edit(delivery.id)
+    state.served.pop(row.incident, None)
     state.arm(row, "due_update", 0)
     incident = state.incidents.edit(row.incident)
     if row.state != "open":

@@ -152,11 +152,8 @@ class Engine:
 
     def _alert(self, ctx: Context, parsed: ParsedAlert) -> Alert | None:
         """An alert through the steps: deduplicate (and enrich), correlate, suppress, count."""
-        before_severity, before_service = "", ("", "", ())
-        number = self.state.by_key.get(parsed.key)
-        if number is not None:
-            known = self.state.alerts.rows[number]
-            before_severity, before_service = known.severity, membership.service_key(known)  # type: ignore[assignment]
+        known = self.state.alerts.rows.get(self.state.by_key.get(parsed.key, 0))
+        counted = (known.severity, membership.service_key(known)) if known is not None else None
         seen = dedup.see(ctx, parsed)
         alert = seen.alert
         ctx.count("alerts", seen.outcome)
@@ -164,9 +161,9 @@ class Engine:
             return None
         if seen.outcome in ("opened", "continued"):
             find_home(ctx, alert, seen.before)
-        elif seen.outcome == "changed" and alert.incident and seen.recount:
+        elif seen.outcome == "changed" and alert.incident and seen.recount and counted:
             alert = self.state.alerts.edit(alert.id)
-            membership.count_out(ctx, alert, before_severity, before_service)
+            membership.count_out(ctx, alert, *counted)
             membership.count_in(ctx, alert)
             if seen.risen:
                 still_firing(ctx, alert, "a higher severity")

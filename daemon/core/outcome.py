@@ -157,4 +157,5 @@ def close_incident(ctx: Context, incident: Incident, actor: str) -> None:
         parent = state.incidents.rows[number].merged_into
         if parent:
             state.unlink(state.absorbed, parent, number)
+        state.served.pop(number, None)
         state.incidents.remove(number)

@@ -6,7 +6,6 @@ in a batch is in `dirty`; the images of these rows are what the store writes to 
 """
 
 from collections.abc import Iterable, Iterator
-from copy import copy
 from heapq import heapify, heappop, heappush
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -83,7 +82,7 @@ class Table(Generic[T]):
         state = self._state
         if number not in state.saved:
             state.saved.add(number)
-            state.log.append((self.rows, number, copy(row)))
+            state.log.append((self.rows, number, row.__copy__()))
         return row
 
     def add(self, row: T) -> T:
@@ -101,7 +100,11 @@ class Table(Generic[T]):
 
 
 class State:
-    """All entities, the indexes over them, and what the running batch has changed."""
+    """All entities, the indexes over them, and what the running batch has changed.
+
+    served: incident -> what its deliveries were last brought in line with. A memory of work that
+    need not be done again, no part of the state: doing it again changes nothing.
+    """
 
     def __init__(self) -> None:
         self.alerts: Table[Alert] = Table(ALERT, self)
@@ -118,6 +121,7 @@ class State:
         self.service_ids: dict[int, dict[int, None]] = {}
         self.delivery_ids: dict[int, dict[int, None]] = {}
         self.absorbed: dict[int, dict[int, None]] = {}
+        self.served: dict[int, tuple[object, ...]] = {}
         self.next_id = 1
         self.next_number = 1
         self.heap: list[tuple[int, int, str]] = []
@@ -173,6 +177,7 @@ class State:
             number, _ = self.dirty.popitem()
             self.removed.pop(number, None)
         self.next_id, self.next_number = self._numbers_mark
+        self.served.clear()
         self.mark()
 
     def new_id(self) -> int:
