@@ -1,0 +1,79 @@
+"""Sources: who may send alerts, in which form, and what is known about the sender."""
+
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr
+
+from daemon.settings.durations import Duration
+from daemon.settings.section import Section
+
+IGNORED_LABELS = ("prometheus_replica", "replica")
+
+
+class Source(Section):
+    """What every source has."""
+
+    type: str = Field(description="The form in which it sends")
+    token: SecretStr | None = Field(
+        None, description="Its secret (Bearer); two lines are two tokens, for rotation. Better in `token_file`"
+    )
+    environment: str = Field("", description="Environment of alerts that name none; before the catalogue's")
+    resolves: bool = Field(True, description="Whether it says when something is over; otherwise its alerts are events")
+    replica_labels: tuple[str, ...] = Field(
+        IGNORED_LABELS, description="Labels by which replicas of one sender differ; they do not identify an alert"
+    )
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """Its tokens, none when it is open."""
+        text = self.token.get_secret_value() if self.token else ""
+        return tuple(line.strip() for line in text.splitlines() if line.strip())
+
+
+class AlertmanagerSource(Source):
+    """Prometheus and whoever speaks Alertmanager's API v2, and Alertmanager's own webhook."""
+
+    type: Literal["alertmanager"] = Field(description="Alertmanager's API v2, or its webhook v4 on /hooks/{source}")
+    resolve_timeout: Duration = Field(300_000, description="Lease of an alert that comes without `endsAt`")
+
+
+class NativeSource(Source):
+    """samband's own form."""
+
+    type: Literal["native"] = Field(description="The native form, on /hooks/{source} and /api/v1/alerts")
+
+
+class KafkaSource(Source):
+    """A topic."""
+
+    type: Literal["kafka"] = Field(description="A Kafka topic")
+    brokers: tuple[str, ...] = Field(min_length=1, description="host:port of some brokers")
+    topic: str = Field(min_length=1, description="The topic")
+    format: str = Field("native", description="Form of its messages: native, alertmanager, cloudevents, a vendor's, header")
+    start: Literal["earliest", "latest"] = Field("latest", description="Where to begin without a stored position")
+    group: str = Field("samband", description="Group under which positions are shown to lag tools")
+    tls: dict[str, Any] | None = Field(None, description="ca_file, cert_file, key_file")
+    sasl: dict[str, Any] | None = Field(None, description="mechanism, user, password_file")
+
+
+SOURCES: dict[str, type[Source]] = {"alertmanager": AlertmanagerSource, "native": NativeSource}
+"""The types that are active."""
+
+PLANNED_SOURCES: dict[str, type[Source] | None] = {
+    "kafka": KafkaSource,
+    **dict.fromkeys(
+        (
+            "pagerduty_events", "argocd", "generic", "appdynamics", "azure_monitor", "checkly", "checkmk", "cloudevents",
+            "cloudwatch", "datadog", "dynatrace", "gcp_monitoring", "grafana", "graylog", "icinga", "kibana",
+            "librenms", "nagios", "newrelic", "opsgenie", "pingdom", "sentry", "splunk", "uptimekuma",
+            "uptimerobot", "wazuh", "zabbix",
+        )
+    ),
+}  # fmt: skip
+"""The types that are known and not active yet, with the model that checks their options when there is one."""
+
+DEFAULT_SOURCES: dict[str, Source] = {
+    "prometheus": AlertmanagerSource(type="alertmanager"),
+    "native": NativeSource(type="native"),
+}
+"""Without `sources:` in the configuration, so that a first start takes alerts; on loopback only."""
