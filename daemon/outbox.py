@@ -1,0 +1,350 @@
+"""The outbox: carries rows to sinks, durably, in order, and without one sink holding up another.
+
+A row is judged anew, rendered, marked as *sending* (on disk before the socket opens), sent, and
+concluded together with the record by which the engine hears of it. What is decided about a row is
+in `outbox_rules`; here is only the doing. Rows come from `Runtime.on_sends`, after the batch that
+made them was committed.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Coroutine, Iterable
+from typing import Any, Protocol
+
+from msgspec.structs import replace
+
+from daemon import log, metrics
+from daemon import outbox_orders as orders
+from daemon import outbox_rules as rules
+from daemon.batching import NotDurable
+from daemon.core.records import AnyRecord, Delivered, DeliveryFailed
+from daemon.outbox_attempts import Attempts
+from daemon.outbox_lanes import Lane, Queue, QueueKey, by_state, queue_key
+from daemon.outbox_notices import Notices
+from daemon.outbox_twins import Twins
+from daemon.runtime import Runtime
+from daemon.store.base import OutboxRow
+from sinks.base import Http, Reason, Sink
+
+TICK_S = 5.0
+"""How often is looked for what is overdue, dead letters that have become void, and late twins."""
+
+
+class Sinks(Protocol):
+    """The configured sinks."""
+
+    def get(self, name: str, team: str) -> Sink:
+        """The sink as the team has it (the same object for teams without options of their own). Raises KeyError."""
+        ...
+
+
+class Outbox:
+    """One per daemon. `luck` is for the jitter only."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        sinks: Sinks,
+        http: Http,
+        timing: rules.Timing,
+        luck: random.Random,
+        style: orders.Style | None = None,
+    ) -> None:
+        self._runtime, self._sinks, self._http, self._timing, self._luck = runtime, sinks, http, timing, luck
+        self._style = style or orders.Style()
+        self._queues: dict[QueueKey, Queue] = {}
+        self._lanes: dict[int, Lane] = {}
+        self._where: dict[int, QueueKey] = {}
+        self._after: dict[int, dict[QueueKey, None]] = {}
+        self._failed: dict[int, OutboxRow] = {}
+        self._tasks: dict[asyncio.Task[None], None] = {}
+        self._stopping = False
+        self._notices = Notices(runtime, timing)
+        self._twins = Twins(runtime, timing, http, self._style)
+        self._attempts = Attempts(runtime, timing, http, self._style, luck)
+
+    # ---- from outside ---------------------------------------------------------------------------------
+    def start(self, rows: Iterable[OutboxRow]) -> None:
+        """Takes up what the store held, each row as a crash may have left it. Needs a running loop."""
+        now = self._runtime.now_ms()
+        taken = []
+        for row in sorted(rows, key=lambda row: row.send.id):
+            lane = self._lane(row)
+            if row.state == "dead":
+                self._remember_failure(row)
+            elif row.state in ("done", "superseded"):
+                self._twins.watch(row, now)
+            elif lane is None:
+                taken.append(row)
+            else:
+                as_left = rules.recovered(row, lane.sink.idempotency, now)
+                if as_left.state == "unsure" and rules.held_when_unclear(as_left, lane.sink.idempotency):
+                    self._remember_failure(as_left)
+                    if row.state != "unsure":
+                        self._spawn(self._held(as_left), f"send {row.send.id}")
+                else:
+                    taken.append(as_left)
+        self._notices.start()
+        self.add(taken)
+        self._spawn(self._ticking(), "outbox ticks")
+
+    def add(self, rows: Iterable[OutboxRow]) -> None:
+        """Takes rows that have just been committed (`Runtime.on_sends`)."""
+        now = self._runtime.now_ms()
+        touched: dict[QueueKey, None] = {}
+        for row in rows:
+            if row.state == "shadow" or row.send.shadow:
+                continue
+            key = queue_key(row)
+            self._queues.setdefault(key, Queue(key)).add(row, now)
+            self._where[row.send.id] = key
+            if row.send.after:
+                self._after.setdefault(row.send.after, {})[key] = None
+            self._notices.expect(row)
+            touched[key] = None
+        for key in touched:
+            self._wake(key)
+
+    def set_sinks(self, sinks: Sinks, timing: rules.Timing, style: orders.Style) -> None:
+        """Another configuration: from here on rows go to these sinks. Conversations under way end as they began."""
+        self._sinks, self._timing, self._style = sinks, timing, style
+        self._notices.timing, self._twins.timing, self._twins.style = timing, timing, style
+        self._attempts.timing, self._attempts.style = timing, style
+        self._lanes = {number: lane for number, lane in self._lanes.items() if lane.in_flight}
+        for queue in self._queues.values():
+            queue.armed = 0
+        for key in list(self._queues):
+            self._wake(key)
+
+    async def stop(self, grace_s: float) -> None:
+        """Begins nothing more and waits that long for what is under way; the rest is taken up at the next start."""
+        self._stopping = True
+        working = [task for task in self._tasks if task.get_name().startswith("send")]
+        if working:
+            await asyncio.wait(working, timeout=grace_s)
+        left = list(self._tasks)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+    def unfinished(self) -> int:
+        """How many rows are not finished."""
+        return len(self._where)
+
+    def observe(self) -> None:
+        """Sets the gauges; called when metrics are read."""
+        now = self._runtime.now_ms()
+        metrics.OUTBOX_ROWS.clear()
+        metrics.OUTBOX_OLDEST.clear()
+        rows = [row for queue in self._queues.values() for row in queue.rows.values()]
+        for (sink, state), number in by_state([*rows, *self._failed.values()]).items():
+            metrics.OUTBOX_ROWS.labels(sink, state).set(number)
+        oldest: dict[str, int] = {}
+        for row in rows:
+            oldest[row.send.sink] = min(oldest.get(row.send.sink, now), row.send.at)
+        for sink, at in oldest.items():
+            metrics.OUTBOX_OLDEST.labels(sink).set((now - at) / 1000)
+
+    # ---- whose turn it is -------------------------------------------------------------------------------
+    def _lane(self, row: OutboxRow) -> Lane | None:
+        """The lane of the sink that the row goes to; None when it is no longer configured."""
+        delivery = self._runtime.engine.state.deliveries.get(row.send.delivery)
+        try:
+            sink = self._sinks.get(row.send.sink, delivery.team if delivery is not None else "")
+        except KeyError:
+            return None
+        lane = self._lanes.get(id(sink))
+        if lane is None:
+            lane = self._lanes[id(sink)] = Lane(sink, self._timing)
+        return lane
+
+    def _undone(self, number: int) -> bool:
+        """Whether a row that others wait for is still to come: under way, or dead-lettered."""
+        return number in self._where or any(row.send.id == number for row in self._failed.values())
+
+    def _judge(self, queue: Queue, row: OutboxRow) -> rules.Verdict:
+        lane = self._lane(row)
+        if lane is None:
+            return "send"
+        state = self._runtime.engine.state
+        return rules.verdict(row, lane.sink.idempotency, state, queue.younger(row), self._failed)
+
+    def _wake(self, key: QueueKey) -> None:
+        """Finds out whose turn it is in a queue, and puts that row into its lane once its time has come."""
+        queue = self._queues.get(key)
+        if queue is None or queue.busy or self._stopping:
+            return
+        picked = queue.pick(self._undone, self._judge)
+        queue.armed = picked[0].send.id if picked else 0
+        if picked is None:
+            return
+        row, verdict = picked
+        lane = self._lane(row)
+        delay = row.next_at - self._runtime.now_ms()
+        if lane is None or verdict in ("drop", "lost"):
+            self._work(queue, self._set_aside(queue, row, verdict))
+        elif delay > 0:
+            asyncio.get_running_loop().call_later(delay / 1000, self._wake, key)
+        else:
+            lane.put(queue.rank, row.send.id, key)
+            self._pump(lane)
+
+    def _pump(self, lane: Lane) -> None:
+        """Begins as much as the lane may have under way."""
+        while not self._stopping:
+            wait = lane.wait(self._runtime.now_ms())
+            if wait is None:
+                return
+            if wait > 0:
+                asyncio.get_running_loop().call_later(wait / 1000, self._pump, lane)
+                return
+            taken = lane.take(self._queues)
+            if taken is None:
+                return
+            queue, row = taken
+            verdict = self._judge(queue, row)
+            if verdict not in ("send", "look", "end"):
+                self._wake(queue.key)
+                continue
+            lane.in_flight += 1
+            lane.circuit.begins()
+            self._work(queue, self._converse(queue, lane, row, verdict))
+
+    def _work(self, queue: Queue, work: Coroutine[Any, Any, None]) -> None:
+        """One piece of work on a queue at a time; then the next."""
+        queue.busy = True
+
+        async def working() -> None:
+            try:
+                await work
+            finally:
+                queue.busy = False
+                if not queue.rows:
+                    self._queues.pop(queue.key, None)
+                self._wake(queue.key)
+
+        self._spawn(working(), f"send {queue.armed}")
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks[task] = None
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.pop(task, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.OUTBOX_FAILED(task=task.get_name(), error=f"{type(error).__name__}: {error}")
+
+    # ---- one row ------------------------------------------------------------------------------------------
+    async def _converse(self, queue: Queue, lane: Lane, row: OutboxRow, verdict: rules.Verdict) -> None:
+        """Carries the row out at its sink, and concludes it."""
+        try:
+            if verdict == "look":
+                queue.looks += 1
+                step = await self._attempts.look(lane, row, queue.looks, wanted=self._wanted(lane, row))
+            else:
+                queue.looks = 0
+                step = await self._attempts.deliver(lane, row, "resolve" if verdict == "end" else None)
+        except Exception as error:  # noqa: BLE001
+            # A bug. The row must neither be lost nor be tried without a pause.
+            log.OUTBOX_FAILED(task=f"send {row.send.id}", error=f"{type(error).__name__}: {error}")
+            step = rules.Step(replace(row, next_at=self._runtime.now_ms() + self._timing.retry_max))
+            lane.circuit.unclear()
+        finally:
+            lane.in_flight -= 1
+        self._pump(lane)
+        await self._conclude(queue, step)
+
+    def _wanted(self, lane: Lane, row: OutboxRow) -> bool:
+        """Whether an unsure create would be sent, were it certain that it is not there."""
+        certain, state = replace(row, state="waiting", unsure_at=0), self._runtime.engine.state
+        return rules.verdict(certain, lane.sink.idempotency, state, (), self._failed) == "send"
+
+    async def _set_aside(self, queue: Queue, row: OutboxRow, verdict: rules.Verdict) -> None:
+        """Ends a row that is not sent: nobody wants it any more, or nobody can take it."""
+        if verdict == "drop":
+            await self._conclude(queue, rules.Step(rules.dropped(row, self._runtime.now_ms()), "failed"))
+            return
+        if verdict == "lost":
+            detail = "its incident was closed before the sink had answered"
+        else:
+            detail = f"there is no sink {row.send.sink!r} in the configuration any more; add it again and retry"
+        dead = replace(row, state="dead", reason=Reason.GAVE_UP.value, detail=detail)
+        await self._conclude(queue, rules.Step(dead, "failed"))
+
+    async def _held(self, row: OutboxRow) -> None:
+        """A row of class none that a crash left in doubt: it is not repeated."""
+        await self._attempts.commit(self._reports(row, "failed"), [row])
+
+    async def _conclude(self, queue: Queue, step: rules.Step) -> None:
+        """Writes down what became of the row, with what the engine must hear of it, in one transaction."""
+        row, number = step.row, step.row.send.id
+        if not step.told:
+            queue.rows[number] = row
+            with contextlib.suppress(NotDurable):
+                # If it cannot be written, the disk goes on saying "sending", which is the more careful of the two.
+                await self._runtime.write_outbox([row])
+            return
+        await self._attempts.commit(self._reports(row, step.told), [row])
+        queue.rows.pop(number, None)
+        self._where.pop(number, None)
+        if row.state in ("dead", "unsure"):
+            self._remember_failure(row)
+        else:
+            self._twins.watch(row, self._runtime.now_ms())
+            for key in self._after.pop(number, ()):
+                self._wake(key)
+
+    def _reports(self, row: OutboxRow, told: rules.Told) -> list[AnyRecord]:
+        now, send = self._runtime.now_ms(), row.send
+        if told == "delivered":
+            log.SENT(sink=send.sink, action=send.action, purpose=send.purpose, key=send.key, ref=row.ref)
+            metrics.DELIVERY_SECONDS.labels(send.sink).observe(max(0, now - send.at) / 1000)
+            return [Delivered(now, send.id, row.ref)]
+        if row.state == "superseded":
+            metrics.SENDS.labels(send.sink, send.action, "superseded", "").inc()
+            return [DeliveryFailed(now, send.id, Reason.DROPPED.value, "no longer wanted")]
+        report = DeliveryFailed(now, send.id, row.reason, row.detail)
+        if row.state != "dead":
+            return [report]
+        log.SEND_DEAD(sink=send.sink, action=send.action, key=send.key, reason=row.reason, detail=row.detail)
+        metrics.DEAD_LETTERS.labels("sink", row.reason).inc()
+        return [report, *self._notices.dead(row, now)]
+
+    def _remember_failure(self, row: OutboxRow) -> None:
+        """A create that failed keeps back what comes after it; any dead letter is an incident about samband."""
+        if row.send.action in rules.MAKES:
+            self._failed[row.send.delivery] = row
+        if row.state == "dead":
+            self._notices.remember(row)
+
+    # ---- from time to time ------------------------------------------------------------------------------
+    async def _ticking(self) -> None:
+        while not self._stopping:
+            await asyncio.sleep(TICK_S)
+            try:
+                await self._tick()
+            except NotDurable:
+                continue  # All of it is found again at the next tick.
+
+    async def _tick(self) -> None:
+        now, state = self._runtime.now_ms(), self._runtime.engine.state
+        heads = {queue.armed for queue in self._queues.values()}
+        await self._notices.tick(now, heads.__contains__, self._where.__contains__)
+        for number, row in list(self._failed.items()):
+            if number not in state.deliveries.rows:
+                del self._failed[number]
+                for key in self._after.pop(row.send.id, ()):
+                    self._wake(key)
+        for row in self._twins.due(now):
+            lane = self._lane(row)
+            if lane is not None and not lane.looking_back:
+                lane.looking_back = True
+                self._spawn(self._look_back(lane, row), f"twins {row.send.id}")
+
+    async def _look_back(self, lane: Lane, row: OutboxRow) -> None:
+        try:
+            await self._twins.look(lane.sink, row)
+        finally:
+            lane.looking_back = False

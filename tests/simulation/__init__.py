@@ -1,0 +1,1 @@
+"""The whole daemon but its sockets in one process, on a virtual clock, from a seed."""
