@@ -34,7 +34,6 @@ def parse_duration(value: Any) -> int:
     return ms
 
 
-
 def format_duration(ms: int) -> str:
     """The shortest form that `parse_duration` reads as the same number."""
     text = ""

@@ -1,5 +1,7 @@
 """Entries of the catalogue: services and teams, in the configuration itself or in files of their own."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field, field_validator
@@ -41,3 +43,11 @@ class Team(Section):
 
 
 TEAM_KEYS = ("tier", "schedule")
+
+
+@dataclass(frozen=True)
+class Entries:
+    """All services and teams, from the configuration and from the catalogue's files."""
+
+    services: Mapping[str, ServiceEntry]
+    teams: Mapping[str, Team]

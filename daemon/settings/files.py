@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsError
 
-from daemon.settings.problems import ConfigError, KeyPath, Place, Problem, dotted
+from daemon.settings.problems import ConfigError, KeyPath, Place, Problem, problem_at
 from daemon.settings.yaml_file import Document, Places, read_yaml
 
 NAMED_LISTS = ("services",)
@@ -44,12 +44,14 @@ class Tree:
 
     def _include(self, document: Document, pattern: Any) -> None:
         if not isinstance(pattern, str):
-            self._problem(document.places.value(("include",)), ("include",), "must be a file or a glob", "write teams/*.yaml")
+            place = document.places.value(("include",))
+            self.problems.append(problem_at(place, ("include",), "must be a file or a glob", "write teams/*.yaml"))
             return
         names = sorted(glob(str(document.path.parent / Path(pattern).expanduser()), recursive=True))
         if not names and not has_magic(pattern):
             place = document.places.value(("include",))
-            self._problem(place, ("include",), f"there is no file {pattern}", f"it is looked for in {document.path.parent}")
+            remedy = f"it is looked for in {document.path.parent}"
+            self.problems.append(problem_at(place, ("include",), f"there is no file {pattern}", remedy))
         for name in names:
             self._add(Path(name))
 
@@ -72,17 +74,16 @@ class Tree:
 
     def _twice(self, document: Document, path: KeyPath) -> None:
         first = self.places.key(path)
-        self._problem(document.places.key(path), path, "is given twice", f"the first one is in {first}: remove one")
-
-    def _problem(self, place: Place, path: KeyPath, text: str, remedy: str) -> None:
-        self.problems.append(Problem(place.file, place.line, place.column, dotted(path), text, remedy))
+        remedy = f"the first one is in {first}: remove one"
+        self.problems.append(problem_at(document.places.key(path), path, "is given twice", remedy))
 
     def add_environment(self, settings: type[BaseSettings]) -> None:
         """Lays the environment's values over those of the files."""
         try:
             values = EnvSettingsSource(settings)()
         except SettingsError as error:
-            raise ConfigError([Problem("environment", 0, 0, "", str(error), "give JSON, or the key's own variable")]) from None
+            problem = Problem("environment", 0, 0, "", str(error), "give JSON, or the key's own variable")
+            raise ConfigError([problem]) from None
         self._overlay(self.data, values, ())
 
     def _overlay(self, data: dict[str, Any], values: Mapping[str, Any], path: KeyPath) -> None:
@@ -119,11 +120,11 @@ def by_name(document: Document) -> None:
             name = entry.pop("name", None) if isinstance(entry, dict) else None
             if not isinstance(name, str) or not name:
                 text, remedy = "an entry of a list must be a mapping with a name", "add name"
-                document.problems.append(Problem(place.file, place.line, place.column, dotted(path), text, remedy))
+                document.problems.append(problem_at(place, path, text, remedy))
             elif name in named:
                 first = moved.keys[section, name]
                 text, remedy = "is given twice", f"the first one is in line {first.line}: remove one"
-                document.problems.append(Problem(place.file, place.line, place.column, f"{section}.{name}", text, remedy))
+                document.problems.append(problem_at(place, (section, name), text, remedy))
             else:
                 named[name] = entry
                 moved.keys[section, name] = place

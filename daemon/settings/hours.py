@@ -105,12 +105,13 @@ def check_holidays(code: str) -> None:
         raise ValueError(f'"{country}" has no part "{part}"; {did_you_mean(part, known[country])}')
 
 
-def holidays_of(code: str, years: Collection[int]) -> frozenset[date]:
-    """The public holidays of those years, none for the code ""."""
+def holidays_between(code: str, from_ms: int, to_ms: int) -> frozenset[date]:
+    """The public holidays of the years that the time touches, none for the code ""."""
     if not code:
         return frozenset()
     country, _, part = code.partition("-")
-    return frozenset(holidays.country_holidays(country, subdiv=part or None, years=list(years)))
+    first, last = (datetime.fromtimestamp(at / 1000, UTC).year for at in (from_ms - DAY, to_ms + DAY))
+    return frozenset(holidays.country_holidays(country, subdiv=part or None, years=range(first, last + 1)))
 
 
 def released_at_end_of_night(support: Sequence[Window], night: Window) -> tuple[Window, ...]:

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field, PrivateAttr, SerializeAsAny, field_validator
-
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from daemon.settings import sections
@@ -24,13 +23,17 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="SAMBAND_", env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True,
+        env_prefix="SAMBAND_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
         validate_default=False,
     )
 
-    mode: Literal["live", "shadow"] = Field("live", description="shadow decides and records everything, and sends nothing")
+    mode: Literal["live", "shadow"] = Field("live", description="shadow decides and records all, and sends nothing")
     listen: sections.Listen = Field(sections.Listen(), description="host:port, or {internal, public_page}")
-    external_url: str = Field("", description="Address under which people reach samband, for links in pages and tickets")
+    external_url: str = Field("", description="Address under which people reach it, for links in pages and tickets")
     tls: Any = guarded("{cert_file, key_file}")
     trusted_proxies: Any = later("Addresses of proxies whose X-Forwarded-For counts")
     login: Any = Field(None, description="open: nobody needs a token, on loopback only. Others are not active yet")
@@ -45,9 +48,9 @@ class Settings(BaseSettings):
     store: sections.Store = Field(sections.Store(), description="Where the state is kept")
     include: Any = Field(None, description="Further files (glob, or a list of globs), for example one per team")
     fallback: sections.Fallback = Field(sections.Fallback(), description="Who gets what nobody owns")
-    sources: dict[str, SerializeAsAny[BaseModel]] = Field(DEFAULT_SOURCES, description="Who sends alerts, by name")
+    sources: dict[str, SerializeAsAny[BaseModel]] = Field({**DEFAULT_SOURCES}, description="Who sends alerts, by name")
     heartbeats: dict[str, sections.Heartbeat] | None = later("Dead-man's switches, by name")
-    catalogue: sections.CatalogueSection = Field(sections.CatalogueSection(), description="Where services are described")
+    catalogue: sections.CatalogueSection = Field(sections.CatalogueSection(), description="Where services stand")
     services: dict[str, ServiceEntry] = Field({}, description="Services, by name")
     teams: dict[str, Team] = Field({}, description="Teams, by name")
     schedules: dict[str, Any] | None = later("Who is on call when, by name")
@@ -76,7 +79,12 @@ class Settings(BaseSettings):
 
     @classmethod
     def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **_: PydanticBaseSettingsSource
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Only what is handed in: `load` has merged the environment, knowing what came from it."""
         return (init_settings,)
@@ -135,7 +143,7 @@ class Settings(BaseSettings):
     @property
     def open_login(self) -> bool:
         """Whether nobody needs a token (`login: open`)."""
-        return self.login == "open"
+        return bool(self.login == "open")
 
 
 def set_origin(
@@ -144,5 +152,3 @@ def set_origin(
     """Notes where the settings come from; for `load` only."""
     settings._file, settings._places = file, places
     settings._inactive, settings._inline_secrets = inactive, inline_secrets
-
-

@@ -15,10 +15,11 @@ from sinks.registry import config_of, sink_types
 
 PLANNED_SINKS: dict[str, Kind] = {
     "twilio": "pager", "opsgenie": "pager", "jsm": "pager", "pushover": "pager",
-    "servicenow": "ticket", "github": "ticket", "gitlab": "ticket", "redmine": "ticket", "rt": "ticket", "zammad": "ticket",
+    "servicenow": "ticket", "github": "ticket", "gitlab": "ticket", "redmine": "ticket", "rt": "ticket",
+    "zammad": "ticket",
     "cachet": "status_page",
-    "slack": "message", "teams": "message", "mail": "message", "smtp": "message", "kafka": "message", "apprise": "message",
-    "mattermost": "message", "telegram": "message", "ntfy": "message",
+    "slack": "message", "teams": "message", "mail": "message", "smtp": "message", "kafka": "message",
+    "apprise": "message", "mattermost": "message", "telegram": "message", "ntfy": "message",
 }  # fmt: skip
 """The types of sinks that are known and not active yet, with what they will be."""
 
@@ -41,7 +42,8 @@ def read_sinks(reading: Reading, raw: Any) -> dict[str, BaseModel]:
     for name, options in _mapping(reading, raw, ("sinks",)).items():
         path = ("sinks", name)
         if name in TEAM_KEYS:
-            reading.problem(path, "a sink cannot have this name", f"{listed(TEAM_KEYS)} mean something in teams", key=True)
+            remedy = f"{listed(TEAM_KEYS, 'and')} mean something in teams: give it another name"
+            reading.problem(path, "a sink cannot have this name", remedy, key=True)
             continue
         model = _model_of(reading, path, options, models, PLANNED_SINKS)
         if isinstance(model, NotBuilt):
@@ -103,17 +105,17 @@ def read_loaders(reading: Reading, raw: Any) -> Any:
 def read_teams(reading: Reading, raw: Any, sinks: Mapping[str, BaseModel]) -> dict[str, Team]:
     """The teams by name, with the sinks' options that differ for them merged into the sinks' own."""
     found: dict[str, Team] = {}
-    for name, keys in _mapping(reading, raw, ("teams",)).items():
+    for name, entry in _mapping(reading, raw, ("teams",)).items():
         path: KeyPath = ("teams", name)
-        keys = _mapping(reading, keys, path)
+        keys = _mapping(reading, entry, path)
         own = {key: value for key, value in keys.items() if key in TEAM_KEYS}
         options: dict[str, Any] = {}
         for key, value in keys.items():
             if key in TEAM_KEYS:
                 continue
             if key not in sinks:
-                known = (*TEAM_KEYS, *sinks)
-                reading.problem((*path, key), "is neither a key of teams nor a sink", did_you_mean(key, known), key=True)
+                remedy = did_you_mean(key, (*TEAM_KEYS, *sinks))
+                reading.problem((*path, key), "is neither a key of teams nor a sink", remedy, key=True)
                 continue
             merged = _merged(reading, sinks[key], _mapping(reading, value, (*path, key)), (*path, key))
             if merged is not None:

@@ -36,6 +36,11 @@ class Problem:
         return f"{place}: {what}" + (f"\n    {self.remedy}" if self.remedy else "")
 
 
+def problem_at(place: Place, path: KeyPath, text: str, remedy: str) -> Problem:
+    """A problem that stands at a place."""
+    return Problem(place.file, place.line, place.column, dotted(path), text, remedy)
+
+
 class ConfigError(Exception):
     """The configuration cannot be used; `problems` are all that were found, in the order of the files."""
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
-from daemon.settings.problems import KeyPath, Problem, did_you_mean, dotted, listed
+from daemon.settings.problems import KeyPath, Problem, did_you_mean, listed, problem_at
 from daemon.settings.yaml_file import Places
 
 T = TypeVar("T", bound=BaseModel)
@@ -28,7 +28,7 @@ class Reading:
     def problem(self, path: KeyPath, text: str, remedy: str, *, key: bool = False) -> None:
         """Notes a problem of a value, or of the key itself."""
         place = self.places.key(path) if key else self.places.value(path)
-        self.problems.append(Problem(place.file, place.line, place.column, dotted(path), text, remedy))
+        self.problems.append(problem_at(place, path, text, remedy))
 
     def absolute(self, path: KeyPath, name: str) -> Path:
         """The file of that name; a relative one starts at the file of the configuration that names it."""

@@ -3,7 +3,7 @@
 from ipaddress import ip_address
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic import ConfigDict, Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from daemon.core import policy as core
@@ -84,7 +84,9 @@ class Fallback(Section):
     """Who gets what nobody owns, and incidents about samband itself."""
 
     team: str = Field("fallback", min_length=1, description="The team")
-    tier: Literal[1, 2, 3] | None = Field(None, description="Tier of services that have none; without one impact is medium")
+    tier: Literal[1, 2, 3] | None = Field(
+        None, description="Tier of services that nobody describes; without one, medium impact"
+    )
 
 
 class CatalogueSection(Section):
@@ -137,7 +139,7 @@ class Rule(Section):
     )
     escalation: str = later("What follows when nobody acts", "")
 
-    model_config = {**Section.model_config, "arbitrary_types_allowed": True}
+    model_config = ConfigDict(arbitrary_types_allowed=True)
 
     @field_validator("when", mode="before")
     @classmethod
@@ -165,15 +167,18 @@ class Timing(Section):
         _T.acknowledge_lapses, description="An acknowledgement without activity ends; `off` or 0s: never"
     )
     resolve_after: Each = Field(_T.resolve_after, description="All clear for this long resolves the incident")
-    priority_down_after: Each = Field(_T.priority_down_after, description="Quiet for this long before the priority falls")
-    lapse_after: Duration = Field(_T.lapse_after, description="An emitter that talks on without an overdue alert ends it")
+    priority_down_after: Each = Field(_T.priority_down_after, description="Quiet this long before the priority falls")
+    lapse_after: Duration = Field(
+        _T.lapse_after, description="An emitter that talks on without an overdue alert ends it"
+    )
     lapse_after_gap: Duration = Field(_T.lapse_after_gap, description="Likewise when it was silent or restarted since")
     event_expires: Duration = Field(_T.event_expires, description="Events and stale alerts of P3 to P5 are closed")
     reopen_window: Duration = Field(_T.reopen_window, description="What fires again within it reopens its incident")
     comment_every: Duration = Field(_T.comment_every, description="Tickets are commented at most this often")
 
     @field_validator(
-        "first_page", "ticket", "escalate_after", "acknowledge_lapses", "resolve_after", "priority_down_after", mode="before"
+        *("first_page", "ticket", "escalate_after", "acknowledge_lapses", "resolve_after", "priority_down_after"),
+        mode="before",
     )
     @classmethod
     def _each(cls, value: Any, info: ValidationInfo) -> Any:
@@ -218,5 +223,3 @@ class Heartbeat(Section):
 
     every: Duration = Field(description="How often it calls")
     grace: Duration = Field(0, description="How late it may be")
-
-

@@ -49,7 +49,7 @@ class KafkaSource(Source):
     type: Literal["kafka"] = Field(description="A Kafka topic")
     brokers: tuple[str, ...] = Field(min_length=1, description="host:port of some brokers")
     topic: str = Field(min_length=1, description="The topic")
-    format: str = Field("native", description="Form of its messages: native, alertmanager, cloudevents, a vendor's, header")
+    format: str = Field("native", description="Form of its messages: native, alertmanager, cloudevents, a vendor's")
     start: Literal["earliest", "latest"] = Field("latest", description="Where to begin without a stored position")
     group: str = Field("samband", description="Group under which positions are shown to lag tools")
     tls: dict[str, Any] | None = Field(None, description="ca_file, cert_file, key_file")
@@ -63,8 +63,9 @@ PLANNED_SOURCES: dict[str, type[Source] | None] = {
     "kafka": KafkaSource,
     **dict.fromkeys(
         (
-            "pagerduty_events", "argocd", "generic", "appdynamics", "azure_monitor", "checkly", "checkmk", "cloudevents",
-            "cloudwatch", "datadog", "dynatrace", "gcp_monitoring", "grafana", "graylog", "icinga", "kibana",
+            "pagerduty_events", "argocd", "generic",
+            "appdynamics", "azure_monitor", "checkly", "checkmk",
+            "cloudevents", "cloudwatch", "datadog", "dynatrace", "gcp_monitoring", "grafana", "graylog", "icinga", "kibana",
             "librenms", "nagios", "newrelic", "opsgenie", "pingdom", "sentry", "splunk", "uptimekuma",
             "uptimerobot", "wazuh", "zabbix",
         )

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from daemon.settings.problems import ConfigError, KeyPath, Place, Problem, dotted
+from daemon.settings.problems import ConfigError, KeyPath, Place, Problem, problem_at
 
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]*)|0x[0-9a-fA-F]+|0o[0-7]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
@@ -69,11 +69,11 @@ def read_yaml(path: Path) -> Document:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
-        raise ConfigError(
-            [Problem(str(path), 0, 0, "", f"cannot be read: {error.strerror}", "name a file that can be read")]
-        ) from None
+        problem = Problem(str(path), 0, 0, "", f"cannot be read: {error.strerror}", "name a file that can be read")
+        raise ConfigError([problem]) from None
     except UnicodeDecodeError as error:
-        raise ConfigError([Problem(str(path), 0, 0, "", f"is not UTF-8 at byte {error.start}", "save it as UTF-8")]) from None
+        problem = Problem(str(path), 0, 0, "", f"is not UTF-8 at byte {error.start}", "save it as UTF-8")
+        raise ConfigError([problem]) from None
     try:
         node = YAML(typ="rt", pure=True).compose(text)
     except MarkedYAMLError as error:
@@ -86,9 +86,8 @@ def read_yaml(path: Path) -> Document:
     if isinstance(node, MappingNode):
         document.data = _Walk(document).mapping(node, ())
     elif node is not None and not (isinstance(node, ScalarNode) and _scalar(node) is None):
-        place = document.places.root
         text = "must be a mapping of keys to values"
-        raise ConfigError([Problem(place.file, place.line, place.column, "", text, "begin with a key: mode: shadow")])
+        raise ConfigError([problem_at(document.places.root, (), text, "begin with a key: mode: shadow")])
     return document
 
 
@@ -103,7 +102,7 @@ class _Walk:
         data: dict[str, Any] = {}
         for key_node, value_node in node.value:
             if not isinstance(key_node, ScalarNode):
-                self._problem(key_node, path, "a key must be text")
+                self._problem(key_node, path, "a key must be text", "write key: value")
                 continue
             key = str(key_node.value)
             if key in data:
@@ -127,18 +126,15 @@ class _Walk:
         try:
             if isinstance(node, SequenceNode):
                 return [self._value(item, (*path, index)) for index, item in enumerate(node.value)]
-            return self.mapping(node, path)
+            return self.mapping(node, path) if isinstance(node, MappingNode) else None
         finally:
             self._open.pop()
 
     def _place(self, node: Node) -> Place:
         return Place(str(self._document.path), node.start_mark.line + 1, node.start_mark.column + 1)
 
-    def _problem(self, node: Node, path: KeyPath, text: str, remedy: str = "") -> None:
-        place = self._place(node)
-        self._document.problems.append(
-            Problem(place.file, place.line, place.column, dotted(path), text, remedy or "see the YAML around it")
-        )
+    def _problem(self, node: Node, path: KeyPath, text: str, remedy: str) -> None:
+        self._document.problems.append(problem_at(self._place(node), path, text, remedy))
 
 
 def _scalar(node: ScalarNode) -> Any:
