@@ -10,7 +10,7 @@ _CONTROL = re.compile(
 )
 _NOT_TEXT = re.compile("[\ud800-\udfff\ufffe\uffff]")
 _BLANK = re.compile(r"\s+")
-SECRET_MASK = "***"
+MASK = "***"
 DETAIL_MAX = 300
 
 
@@ -33,7 +33,7 @@ def one_line(text: str, characters_max: int) -> str:
 def masked(text: str, secrets: Iterable[str]) -> str:
     """The text with every secret in it replaced."""
     for secret in sorted((s for s in secrets if s), key=len, reverse=True):
-        text = text.replace(secret, SECRET_MASK)
+        text = text.replace(secret, MASK)
     return text
 
 

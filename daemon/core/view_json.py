@@ -3,18 +3,34 @@
 Times leave as RFC 3339 in UTC, ids as text, "not yet" and "none" as null.
 """
 
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from daemon.core.view import IncidentView, MemberView
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAYS_TO_MARCH_OF_0 = 719_468
+_ERA_DAYS = 146_097
 
 
 def rfc3339(ms: int) -> str:
     """A time in ms since 1970 as RFC 3339 in UTC; the milliseconds are left out when they are zero."""
-    precision = "milliseconds" if ms % 1000 else "seconds"
-    return (_EPOCH + timedelta(milliseconds=ms)).isoformat(timespec=precision).replace("+00:00", "Z")
+    days, in_day = divmod(ms, 86_400_000)
+    year, month, day = _date(days)
+    seconds, milliseconds = divmod(in_day, 1000)
+    clock = f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+    return f"{year:04d}-{month:02d}-{day:02d}T{clock}" + (f".{milliseconds:03d}Z" if milliseconds else "Z")
+
+
+def _date(days: int) -> tuple[int, int, int]:
+    """Days since 1970 as year, month, day. By hand, because core imports no clock, and datetime is one.
+
+    Counted in eras of 400 years that begin in March, so that the leap day is the last of its year.
+    """
+    era, day = divmod(days + _DAYS_TO_MARCH_OF_0, _ERA_DAYS)
+    years = (day - day // 1460 + day // 36_524 - day // 146_096) // 365
+    day -= 365 * years + years // 4 - years // 100
+    month = (5 * day + 2) // 153
+    day -= (153 * month + 2) // 5
+    return era * 400 + years + (month >= 10), (month + 2) % 12 + 1, day + 1
 
 
 def rfc3339_or_none(ms: int) -> str | None:
