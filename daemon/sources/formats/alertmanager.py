@@ -1,0 +1,230 @@
+"""Alertmanager's API v2, `POST /api/v2/alerts`: what Prometheus, Grafana, vmalert, Mimir and amtool send.
+
+The rules are Alertmanager's own, word by word (0.34): empty labels are dropped, no start means now,
+an end that is not in the future resolves, no end means now + resolve_timeout. What it refuses is
+refused with its words; the valid alerts of the same request are kept, as it keeps them.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from orjson import OPT_SORT_KEYS as SORTED
+from orjson import dumps
+
+from daemon.core.model.alert import ParsedAlert, alert_key
+from daemon.sources.formats.base import ANNOTATIONS_BYTES_MAX, LABELS_BYTES_MAX, Context, Parsed, Rejected, Unreadable
+from daemon.sources.formats.common import TIME_MIN, base_url, described, parse_time, repaired, replica_of
+
+
+class PostableAlert(msgspec.Struct, gc=False):
+    """One alert as it is posted. Unknown fields are ignored, as Alertmanager does."""
+
+    labels: dict[str, str]
+    annotations: dict[str, str] | None = None
+    startsAt: str | None = None
+    endsAt: str | None = None
+    generatorURL: str | None = None
+
+
+_decode = msgspec.json.Decoder(list[PostableAlert] | None).decode
+_split = msgspec.json.Decoder(list[msgspec.Raw] | None).decode
+
+NAMELESS = "alert without a name"
+"""Shown for an alert without `alertname`, which Alertmanager allows, and without any other label that could name it."""
+
+
+class Invalid(ValueError):
+    """An alert that Alertmanager refuses, in its words. `code` is a metric label."""
+
+    def __init__(self, text: str, code: str, status: int = 400) -> None:
+        super().__init__(text)
+        self.code, self.status = code, status
+
+
+class Alertmanager:
+    """The format of `/api/v2/alerts`."""
+
+    name = "alertmanager"
+    resolves = True
+
+    def parse(self, body: bytes, context: Context) -> Parsed:
+        """The alerts of a JSON array. Raises Unreadable when it is none."""
+        try:
+            posted = _decode(body)
+        except msgspec.ValidationError:
+            return _item_by_item(body, context)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            if mended := repaired(body):
+                return self.parse(mended, context)
+            raise _unreadable(body, error) from None
+        alerts, refused = _build_all(posted or (), context)
+        if not refused:
+            return Parsed(alerts)
+        raws = _split(body) or []
+        return Parsed(
+            alerts, [_rejected(index + context.first, error, bytes(raws[index])) for index, error in refused.items()]
+        )
+
+
+def _item_by_item(body: bytes, context: Context) -> Parsed:
+    """The slow way, when some item has a wrong shape: the others are still read."""
+    try:
+        raws = _split(body) or []
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _unreadable(body, error) from None
+    alerts: list[ParsedAlert] = []
+    rejected: list[Rejected] = []
+    for index, raw in enumerate(raws, context.first):
+        item = msgspec.json.decode(raw)
+        try:
+            built, refused = _build_all([msgspec.convert(_without_nulls(item), PostableAlert)], context)
+        except msgspec.ValidationError as error:
+            refused = {0: _schema_error(index, item, str(error))}
+        else:
+            alerts += built
+        rejected += [_rejected(index, error, bytes(raw)) for error in refused.values()]
+    return Parsed(alerts, rejected)
+
+
+def _without_nulls(item: Any) -> Any:
+    """A label or annotation that is null counts as empty in Alertmanager, so it is dropped."""
+    if not isinstance(item, dict):
+        return item
+    return {
+        name: {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
+        for name, value in item.items()
+    }
+
+
+def _rejected(index: int, error: Invalid, raw: bytes) -> Rejected:
+    return Rejected(index, str(error), error.code, raw, error.status)
+
+
+def _schema_error(index: int, item: Any, text: str) -> Invalid:
+    """Alertmanager's own answer: a missing `labels` is a schema failure, a wrong type a parse error."""
+    if item is None:
+        return Invalid(f"{index} in body is required", "required", 422)
+    if isinstance(item, dict) and item.get("labels") is None:
+        return Invalid(f"{index}.labels in body is required", "required", 422)
+    return Invalid(
+        f'parsing alerts body from "" failed, because item {index}: {text}',
+        "wrong_type",
+        400,
+    )
+
+
+def _unreadable(body: bytes, error: Exception) -> Unreadable:
+    if not body.strip():
+        return Unreadable("alerts in body is required", "empty", 422)
+    return Unreadable(f'parsing alerts body from "" failed, because {error}', "not_json")
+
+
+def _build_all(posted: Sequence[PostableAlert], context: Context) -> tuple[list[ParsedAlert], dict[int, Invalid]]:
+    """The alerts, and by index those that Alertmanager refuses. The hot loop: everything common stands outside."""
+    source, ignored, now = context.source, context.ignored, context.received_ms
+    prefix, event = source + " ", context.resolves is False
+    alerts: list[ParsedAlert] = []
+    refused: dict[int, Invalid] = {}
+    for index, one in enumerate(posted):
+        try:
+            starts, ends, invented = _times(one.startsAt, one.endsAt, context)
+            labels, replica = one.labels, ""
+            for name in ignored:
+                if name in labels:
+                    replica = replica_of(labels, ignored)
+                    break
+            if not all(labels.values()):
+                labels = {name: value for name, value in labels.items() if value}
+            if not labels or "" in labels:
+                raise _no_label_set(labels)
+            encoded = dumps(labels, None, SORTED)
+            if len(encoded) > LABELS_BYTES_MAX:
+                raise Invalid(f"labels are longer than {LABELS_BYTES_MAX} bytes", "labels_too_large")
+            url = one.generatorURL or ""
+            server = base_url(url.partition("?")[0]) or replica or context.client
+            get = labels.get
+            alerts.append(
+                ParsedAlert(
+                    source,
+                    alert_key(source, encoded),
+                    get("alertname") or readable_name(labels),
+                    ends > now,
+                    get("severity", ""),
+                    "",
+                    get("instance", ""),
+                    "",
+                    encoded,
+                    annotated(one.annotations, url),
+                    starts,
+                    ends,
+                    replica,
+                    prefix + server,
+                    invented,
+                    event,
+                )
+            )
+        except Invalid as error:
+            refused[index] = error
+    return alerts, refused
+
+
+def _times(starts_at: str | None, ends_at: str | None, context: Context) -> tuple[int, int, bool]:
+    """Start, end, and whether the end was made up. Raises Invalid."""
+    try:
+        starts = parse_time(starts_at) if starts_at else None
+        ends = parse_time(ends_at) if ends_at else None
+    except ValueError as error:
+        raise Invalid(f'parsing alerts body from "" failed, because {error}', "bad_time") from None
+    if starts is None or starts == TIME_MIN:
+        starts = context.received_ms if ends is None or ends == TIME_MIN else ends
+    invented = ends is None or ends == TIME_MIN
+    if ends is None or invented:
+        ends = context.received_ms + context.resolve_timeout_ms
+    if starts > ends:
+        raise Invalid("start time must be before end time", "start_after_end")
+    return starts, ends, invented
+
+
+def _no_label_set(labels: dict[str, str]) -> Invalid:
+    if labels:
+        return Invalid('invalid label set: invalid name ""', "label_name")
+    return Invalid("at least one label pair required", "no_labels")
+
+
+def annotated(annotations: dict[str, str] | None, url: str) -> bytes:
+    """Annotations with the generator's URL as `url`; where the sender has a `url` of its own, as `generator_url`.
+
+    Canonical JSON, within its bound. Raises Invalid for an annotation without a name.
+    """
+    if annotations is None:
+        annotations = {}
+    elif "" in annotations:
+        raise Invalid('invalid annotations: invalid name ""', "annotation_name")
+    if url:
+        annotations["generator_url" if "url" in annotations else "url"] = url
+    encoded = dumps(annotations, None, SORTED)
+    return encoded if len(encoded) <= ANNOTATIONS_BYTES_MAX else described(annotations)
+
+
+def without_generator(annotations: dict[str, str]) -> tuple[dict[str, str], str]:
+    """The inverse of `annotated`: the sender's own annotations, and the generator's URL."""
+    url = annotations.pop("generator_url", "") or annotations.pop("url", "")
+    return annotations, url
+
+
+def readable_name(labels: dict[str, str]) -> str:
+    """A name for an alert without `alertname`: another label that names it, else its labels in a row."""
+    for label in ("alert", "name", "__name__", "rule"):
+        if labels.get(label):
+            return labels[label]
+    text = re.sub(
+        r"\s+",
+        " ",
+        " ".join(f"{name}={value}" for name, value in sorted(labels.items())),
+    )
+    return text[:120] or NAMELESS
+
+
+FORMAT = Alertmanager()

@@ -1,0 +1,398 @@
+"""All intake paths, as bare ASGI: authenticate, read, parse, hand over, and answer when it is durable.
+
+No framework, and nothing per alert but the format's own work: one metric update, and at most one
+log line, per request.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+import msgspec
+
+from daemon import log, metrics
+from daemon.access import foreign_page, matching, presented
+from daemon.core.model.alert import ParsedAlert
+from daemon.sources import answers
+from daemon.sources.answers import Answer
+from daemon.sources.body import (
+    BODY_BYTES_MAX,
+    BodyError,
+    ClientGone,
+    Receive,
+    Scope,
+    Send,
+    read_body,
+    unpack,
+)
+from daemon.sources.formats.base import Context, Format, Parsed, Rejected, Unreadable
+from daemon.sources.formats.registry import FORMATS, HOOKS
+
+AM_ALERTS = "/api/v2/alerts"
+NATIVE_ALERTS = "/api/v1/alerts"
+HOOKS_PREFIX = "/hooks/"
+SOURCES_PREFIX = "/sources/"
+
+DEAD_LETTER_BYTES_MAX = 1024 * 1024
+PIECE_BYTES = 256 * 1024
+PIECE_ITEMS = 128
+"""Larger arrays are parsed in pieces, so that the loop is never held for more than about a millisecond."""
+
+REFUSALS_LOGGED_EVERY_S = 60.0
+
+_NATIVE_TYPES = frozenset(
+    {"", "application/json", "application/x-ndjson", "application/ndjson", "application/jsonl", "application/jsonlines",
+     "text/plain", "application/octet-stream"}
+)  # fmt: skip
+
+
+class Unavailable(Exception):
+    """It cannot be made durable now: 503, to be sent again after `retry_after_s`."""
+
+    def __init__(self, retry_after_s: float, reason: str) -> None:
+        super().__init__(reason)
+        self.retry_after_s, self.reason = retry_after_s, reason
+
+
+class Receiver(Protocol):
+    """Where alerts go. Both calls return when it is durable, and raise Unavailable when it cannot be."""
+
+    def now_ms(self) -> int:
+        """Engine time."""
+        ...
+
+    async def intake(self, alerts: list[ParsedAlert]) -> None:
+        """Takes the alerts of one request."""
+        ...
+
+    async def dead_letter(self, source: str, reason: str, raw: bytes) -> None:
+        """Keeps what a known sender sent and could not be read."""
+        ...
+
+
+class Source(msgspec.Struct, frozen=True):
+    """One configured source that speaks HTTP. token: its digest (`access.digest`), None when it needs none."""
+
+    name: str
+    type: str
+    token: bytes | None = None
+    resolves: bool | None = None
+    ignored: tuple[str, ...] = ("prometheus_replica", "replica")
+
+
+class _Request(msgspec.Struct):
+    """One request on its way. mirror: the answers are Alertmanager's."""
+
+    method: str
+    path: str
+    headers: list[tuple[bytes, bytes]]
+    client: str
+    mirror: bool
+
+    def header(self, name: bytes) -> str:
+        """The first field of this name, "" without."""
+        for key, value in self.headers:
+            if key == name:
+                return value.decode("latin-1")
+        return ""
+
+
+class _Refused(Exception):
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.status)
+        self.answer = answer
+
+
+class Intake:
+    """The ASGI application for the intake paths. `handles` says which requests are its own."""
+
+    def __init__(
+        self,
+        sources: Mapping[str, Source],
+        receiver: Receiver,
+        body_bytes_max: int = BODY_BYTES_MAX,
+    ) -> None:
+        self._receiver, self._limit = receiver, body_bytes_max
+        self._logged: dict[tuple[str, int], float] = {}
+        self.replace(sources)
+
+    def replace(self, sources: Mapping[str, Source]) -> None:
+        """Other sources are in force from the next request on."""
+        self._sources = dict(sources)
+        self._received = {
+            (source.name, form.name, status): metrics.ALERTS_RECEIVED.labels(source.name, form.name, status)
+            for source in sources.values()
+            for form in _formats_of(source)
+            for status in ("firing", "resolved")
+        }
+
+    @staticmethod
+    def handles(method: str, path: str) -> bool:
+        """Whether the request belongs to the intake; reads on the same paths belong to the API."""
+        if path.startswith(HOOKS_PREFIX):
+            return True
+        if path == NATIVE_ALERTS:
+            return method == "POST"
+        if path == AM_ALERTS or (path.startswith(SOURCES_PREFIX) and path.endswith(AM_ALERTS)):
+            return method not in ("GET", "HEAD")
+        return False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
+        path: str = scope["path"]
+        client = scope.get("client")
+        request = _Request(
+            scope["method"],
+            path,
+            scope["headers"],
+            client[0] if client else "",
+            path.endswith(AM_ALERTS),
+        )
+        source = ""
+        try:
+            found, form = self._identify(request)
+            source = found.name
+            answer = await self._take(request, found, form, receive)
+        except _Refused as refused:
+            answer = refused.answer
+        except ClientGone:
+            return
+        except Exception as error:
+            log.INTAKE_FAILED(source=source, path=path, error=repr(error), exc_info=True)
+            answer = answers.failure(500, "samband failed on this request; its log says how")
+        metrics.INTAKE_REQUESTS.labels(source, str(answer.status)).inc()
+        if answer.status >= 400:
+            self._log_refusal(source, path, answer)
+        await answer.send(send)
+
+    # ---- who, and what ---------------------------------------------------------------------------
+    def _identify(self, request: _Request) -> tuple[Source, Format]:
+        """The source that the path and the token name, and the format it speaks there. Raises _Refused."""
+        path = request.path
+        if request.method != "POST":
+            raise _Refused(
+                answers.am_method(request.method, "GET,POST")
+                if request.mirror
+                else answers.failure(405, "only POST is answered here")
+            )
+        if path.startswith(HOOKS_PREFIX):
+            source = self._named(request, path.removeprefix(HOOKS_PREFIX), tuple(HOOKS))
+            return source, HOOKS[source.type]
+        if path == NATIVE_ALERTS:
+            return self._only(request, "native"), FORMATS["native"]
+        if path == AM_ALERTS:
+            return self._only(request, "alertmanager"), FORMATS["alertmanager"]
+        name = path.removeprefix(SOURCES_PREFIX).removesuffix(AM_ALERTS)
+        return self._named(request, name, ("alertmanager",)), FORMATS["alertmanager"]
+
+    def _named(self, request: _Request, name: str, types: tuple[str, ...]) -> Source:
+        """The source of this name, if the request may use it. Without a token that fits nobody learns which exist."""
+        source = self._sources.get(name)
+        given = presented(request.headers)
+        if source is None:
+            raise (self._unauthorised() if self._guarded(given) else _Refused(self._missing(request)))
+        if source.token is None:
+            self._allow_open(request)
+        elif not matching(given, {name: source.token}):
+            raise self._unauthorised()
+        if source.type not in types:
+            raise _Refused(self._missing(request))
+        return source
+
+    def _only(self, request: _Request, kind: str) -> Source:
+        """The only source of this type, else the one that the token names."""
+        sources = {source.name: source for source in self._sources.values() if source.type == kind}
+        if not sources:
+            raise _Refused(self._missing(request))
+        tokens = {source.name: source.token for source in sources.values() if source.token is not None}
+        named = matching(presented(request.headers), tokens)
+        if len(named) == 1:
+            return sources[named[0]]
+        unguarded = [name for name in sources if name not in tokens]
+        if not unguarded and not named:
+            raise self._unauthorised()
+        if not named:
+            self._allow_open(request)
+        if len(sources) == 1:
+            return sources[unguarded[0]]
+        prefix = HOOKS_PREFIX + "NAME" if kind == "native" else SOURCES_PREFIX + "NAME" + AM_ALERTS
+        text = f"several sources of type {kind}: {', '.join(sorted(named or unguarded))}; post to {prefix}"
+        raise _Refused(answers.am_failure(422, text) if request.mirror else answers.failure(422, text))
+
+    def _guarded(self, given: bytes | None) -> bool:
+        """Whether an unknown name is answered 401 rather than 404: some source has a token, and none fits."""
+        tokens = {source.name: source.token for source in self._sources.values() if source.token is not None}
+        return bool(tokens) and not matching(given, tokens)
+
+    @staticmethod
+    def _allow_open(request: _Request) -> None:
+        if reason := foreign_page(request.headers):
+            raise _Refused(answers.failure(403, reason))
+
+    @staticmethod
+    def _unauthorised() -> _Refused:
+        return _Refused(answers.failure(401, "a source's token is needed: Authorization: Bearer TOKEN"))
+
+    @staticmethod
+    def _missing(request: _Request) -> Answer:
+        if request.mirror:
+            return answers.am_not_found(request.path)
+        return answers.failure(404, "there is no such source; `sources:` in the configuration names them")
+
+    # ---- the body --------------------------------------------------------------------------------
+    async def _take(self, request: _Request, source: Source, form: Format, receive: Receive) -> Answer:
+        try:
+            raw = await read_body(receive, self._limit)
+        except BodyError as error:
+            return self._body_failure(request, error)
+        began = time.perf_counter()
+        try:
+            self._check_type(request, raw)
+            encoding = request.header(b"content-encoding")
+            body = unpack(raw, encoding, self._limit) if encoding else raw
+            metrics.INTAKE_BYTES.labels(source.name).inc(len(body))
+            parsed = await self._parse(body, form, self._context(request, source))
+        except BodyError as error:
+            if error.status in (400, 415):
+                await self._bury(source, form, "encoding", error.text, raw)
+            return self._body_failure(request, error)
+        except Unreadable as error:
+            await self._bury(source, form, error.code, error.text, raw)
+            return (
+                answers.am_unreadable(error.status, error.text, error.code)
+                if request.mirror
+                else answers.failure(error.status, error.text)
+            )
+        answer = await self._hand_over(request, source, form, parsed)
+        if answer.status == 200:
+            metrics.INTAKE_SECONDS.observe(time.perf_counter() - began)
+        return answer
+
+    async def _hand_over(self, request: _Request, source: Source, form: Format, parsed: Parsed) -> Answer:
+        """Gives the alerts to the engine, and answers when they are durable."""
+        if parsed.alerts:
+            try:
+                await self._receiver.intake(parsed.alerts)
+            except Unavailable as error:
+                return answers.unavailable(error.retry_after_s, f"cannot be made durable now: {error.reason}")
+            self._count(source, form, parsed)
+        if parsed.rejected:
+            await self._bury_items(source, form, parsed.rejected, len(parsed.alerts))
+        if request.mirror:
+            return answers.am_rejected(parsed.rejected) if parsed.rejected else answers.AM_OK
+        return answers.accepted(len(parsed.alerts), parsed.rejected)
+
+    def _context(self, request: _Request, source: Source) -> Context:
+        return Context(
+            source.name,
+            self._receiver.now_ms(),
+            client=request.client,
+            ignored=source.ignored,
+            resolves=source.resolves,
+        )
+
+    @staticmethod
+    def _check_type(request: _Request, raw: bytes) -> None:
+        kind = request.header(b"content-type").partition(";")[0].strip().lower()
+        if request.mirror:
+            # An empty body is a schema failure there, whatever its type.
+            if kind != "application/json" and raw:
+                raise BodyError(415, kind)
+        elif kind not in _NATIVE_TYPES and not kind.endswith("+json"):
+            raise BodyError(415, f"Content-Type {kind[:100]!r} is not JSON; send application/json")
+
+    @staticmethod
+    def _body_failure(request: _Request, error: BodyError) -> Answer:
+        if request.mirror and error.status == 415:
+            return answers.am_media_type(error.text)
+        return answers.failure(error.status, error.text)
+
+    @staticmethod
+    async def _parse(body: bytes, form: Format, context: Context) -> Parsed:
+        pieces = _pieces(body)
+        if pieces is None:
+            return form.parse(body, context)
+        alerts: list[ParsedAlert] = []
+        rejected: list[Rejected] = []
+        skewed = 0
+        for first, piece in pieces:
+            part = form.parse(piece, msgspec.structs.replace(context, first=first))
+            alerts += part.alerts
+            rejected += part.rejected
+            skewed += part.skewed
+            await asyncio.sleep(0)
+        return Parsed(alerts, rejected, skewed)
+
+    # ---- what stays behind -----------------------------------------------------------------------
+    def _count(self, source: Source, form: Format, parsed: Parsed) -> None:
+        firing = sum(1 for alert in parsed.alerts if alert.firing)
+        for status, number in (
+            ("firing", firing),
+            ("resolved", len(parsed.alerts) - firing),
+        ):
+            if number:
+                self._received[source.name, form.name, status].inc(number)
+        if parsed.skewed:
+            metrics.CLOCK_SKEW.labels(source.name).inc(parsed.skewed)
+
+    async def _bury_items(self, source: Source, form: Format, rejected: list[Rejected], good: int) -> None:
+        codes: dict[str, int] = {}
+        for one in rejected:
+            codes[one.code] = codes.get(one.code, 0) + 1
+        for code, number in codes.items():
+            metrics.ALERTS_REJECTED.labels(source.name, form.name, code).inc(number)
+        first = rejected[0]
+        text = f"{len(rejected)} of {len(rejected) + good} items rejected; item {first.index}: {first.reason}"
+        log.ITEMS_REJECTED(
+            source=source.name,
+            rejected=len(rejected),
+            accepted=good,
+            first=first.reason[:300],
+        )
+        await self._keep(source, first.code, text, b"\n".join(one.raw for one in rejected))
+
+    async def _bury(self, source: Source, form: Format, code: str, text: str, raw: bytes) -> None:
+        metrics.ALERTS_REJECTED.labels(source.name, form.name, code).inc()
+        await self._keep(source, code, text, raw)
+
+    async def _keep(self, source: Source, code: str, text: str, raw: bytes) -> None:
+        cut = "" if len(raw) <= DEAD_LETTER_BYTES_MAX else f" (cut from {len(raw)} bytes)"
+        try:
+            await self._receiver.dead_letter(source.name, text[:500] + cut, raw[:DEAD_LETTER_BYTES_MAX])
+        except Unavailable:
+            metrics.DEAD_LETTERS_LOST.inc()
+            return
+        metrics.DEAD_LETTERS.labels(source.name, code).inc()
+
+    def _log_refusal(self, source: str, path: str, answer: Answer) -> None:
+        """One line a minute for each source and status; `samband_intake_requests_total` counts them all."""
+        now = time.monotonic()
+        if now - self._logged.get((source, answer.status), -REFUSALS_LOGGED_EVERY_S) < REFUSALS_LOGGED_EVERY_S:
+            return
+        self._logged[source, answer.status] = now
+        log.REQUEST_REFUSED(
+            source=source,
+            path=path[:200],
+            status=answer.status,
+            answer=answer.body[:300].decode("utf-8", "replace"),
+        )
+
+
+def _formats_of(source: Source) -> list[Format]:
+    forms = [HOOKS[source.type]] if source.type in HOOKS else []
+    return forms + ([FORMATS[source.type]] if source.type in FORMATS else [])
+
+
+def _pieces(body: bytes) -> Iterator[tuple[int, bytes]] | None:
+    """A large JSON array as smaller ones, each with the index of its first item; None for anything else."""
+    if len(body) < PIECE_BYTES or body[:1] != b"[":
+        return None
+    try:
+        items = msgspec.json.decode(body, type=list[msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return (
+        (first, b"[" + b",".join(items[first : first + PIECE_ITEMS]) + b"]")
+        for first in range(0, len(items), PIECE_ITEMS)
+    )
