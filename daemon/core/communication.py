@@ -17,9 +17,9 @@ from daemon.core.view import MEMBERS_SHOWN, IncidentView, MemberView, ServiceVie
 TITLE_CHARS_MAX = 100
 MEMBERS_LOOKED_AT = 1000
 SERVICES_SHOWN = 100
-_UNSAFE = {code: None for code in (*range(0x20), *range(0x7F, 0xA0), *range(0x200B, 0x2010), *range(0x202A, 0x202F))}
-_UNSAFE |= {code: None for code in (*range(0x2060, 0x2070), 0xFEFF, *range(0xD800, 0xE000))}
-_UNSAFE |= {9: " ", 10: " ", 13: " ", 0x2028: " ", 0x2029: " "}  # type: ignore[dict-item]
+_UNSAFE = dict.fromkeys((*range(32), *range(127, 160), *range(8203, 8208), *range(8234, 8239)))
+_UNSAFE |= dict.fromkeys((*range(8288, 8304), 65279, *range(55296, 57344)))
+_UNSAFE |= {9: " ", 10: " ", 13: " ", 0x2028: " ", 0x2029: " "}
 
 
 def clean(text: str, chars_max: int = 300) -> str:

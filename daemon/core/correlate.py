@@ -48,7 +48,7 @@ def find_home(ctx: Context, alert: Alert, before: Alert | None) -> None:
 
     `before` is the ended episode of its key. An alert that continues goes back where it was.
     """
-    if alert.severity == "none":
+    if alert.severity == "none" and not alert.incident:
         return
     back = _where_it_was(ctx, alert, before)
     if back is not None:

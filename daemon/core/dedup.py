@@ -296,7 +296,7 @@ def _resolved(ctx: Context, parsed: ParsedAlert, current: Alert | None) -> Seen:
 
 
 def _remember_orphan(ctx: Context, parsed: ParsedAlert, end: int) -> Alert | None:
-    """A resolve of something never seen opens nothing; its end is kept, so that its late firing opens nothing either."""
+    """A resolve of something never seen opens nothing; its end is kept, so that its late firing opens nothing."""
     seen = _open(ctx, parsed, min(parsed.starts_at or end, end), None)
     if seen.alert is not None:
         seen.alert.generation = 0

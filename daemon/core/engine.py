@@ -111,7 +111,7 @@ class Engine:
         try:
             self._record(ctx, record, index, replies)
             settle(ctx)
-        except Exception as error:  # noqa: BLE001 - one bad record must not cost the others: undone, set aside, told
+        except Exception as error:
             self.state.undo()
             ctx.touched.clear()
             del ctx.effects[effects:], replies[answers:]
@@ -197,7 +197,7 @@ class Engine:
             try:
                 self._deadline(ctx, number, field)
                 settle(ctx)
-            except Exception as error:  # noqa: BLE001 - a deadline that raises must not stop every batch after it
+            except Exception as error:
                 state.undo()
                 ctx.touched.clear()
                 del ctx.effects[effects:]

@@ -6,6 +6,7 @@ in a batch is in `dirty`; the images of these rows are what the store writes to 
 """
 
 from collections.abc import Iterable, Iterator
+from copy import copy
 from heapq import heapify, heappop, heappush
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -82,7 +83,7 @@ class Table(Generic[T]):
         state = self._state
         if number not in state.saved:
             state.saved.add(number)
-            state.log.append((self.rows, number, row.__copy__()))
+            state.log.append((self.rows, number, copy(row)))
         return row
 
     def add(self, row: T) -> T:
