@@ -159,7 +159,7 @@ def merge(ctx: Context, one: Incident, other: Incident, evidence: Evidence) -> I
     membership.merge_members(ctx, survivor, loser)
     loser.state = after(loser.state, "merge")
     loser.merged_into = survivor.id
-    for due in ("due_resolve", "due_priority", "due_ack_lapse", "due_reopen", "due_close"):
+    for due in ("due_settle", "due_resolve", "due_priority", "due_ack_lapse", "due_reopen", "due_close"):
         ctx.state.arm(loser, due, 0)
     delivery.hand_over(ctx, survivor, loser)
     loser.version += 1

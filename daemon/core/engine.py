@@ -16,7 +16,14 @@ from daemon.core.correlate import SELF_SOURCE, find_home
 from daemon.core.effects import Changes, Quarantined, Reply
 from daemon.core.model.alert import Alert, ParsedAlert, alert_key
 from daemon.core.model.ids import first_id
-from daemon.core.outcome import acknowledgement_lapses, close_incident, resolve_by_clear, settle, still_firing
+from daemon.core.outcome import (
+    acknowledgement_lapses,
+    close_incident,
+    remember_touched,
+    resolve_by_clear,
+    settle,
+    still_firing,
+)
 from daemon.core.policy import Policy
 from daemon.core.priority import go_down
 from daemon.core.records import (
@@ -110,8 +117,8 @@ class Engine:
         effects, answers = len(ctx.effects), len(replies)
         try:
             self._record(ctx, record, index, replies)
-            settle(ctx)
-        except Exception as error:
+            remember_touched(ctx)
+        except Exception as error:  # noqa: BLE001 - one bad record must not cost the others: undone, set aside, told
             self.state.undo()
             ctx.touched.clear()
             del ctx.effects[effects:], replies[answers:]
@@ -196,8 +203,8 @@ class Engine:
             effects = len(ctx.effects)
             try:
                 self._deadline(ctx, number, field)
-                settle(ctx)
-            except Exception as error:
+                remember_touched(ctx)
+            except Exception as error:  # noqa: BLE001 - one bad record must not cost the others: undone, set aside, told
                 state.undo()
                 ctx.touched.clear()
                 del ctx.effects[effects:]
@@ -211,6 +218,8 @@ class Engine:
                 alert = state.alerts.rows[number]
                 if dedup.look_again(ctx, alert) in ("lapsed", "expired") and alert.incident:
                     membership.end_member(ctx, state.alerts.edit(number))
+            case "due_settle":
+                settle(ctx, state.incidents.edit(number))
             case "due_send":
                 delivery.due_send(ctx, state.deliveries.rows[number])
             case "due_update":
@@ -241,7 +250,7 @@ class Engine:
                 state.arm(table.edit(number), field, 0)
         record = SelfNoticed(ctx.now, "deadline-failed", "", f"{field}: {type(error).__name__}: {error}", True)
         self._alert(ctx, self_alert(record))
-        settle(ctx)
+        remember_touched(ctx)
         ctx.count("quarantined", field)
 
 

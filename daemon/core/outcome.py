@@ -11,16 +11,21 @@ from daemon.core.model.incident import Incident
 from daemon.core.priority import rank_of, reckon
 
 
-def settle(ctx: Context) -> None:
-    """Settles every incident that the record touched, once."""
-    while ctx.touched:
-        number = next(iter(ctx.touched))
-        del ctx.touched[number]
+def remember_touched(ctx: Context) -> None:
+    """What a record touched is settled after all records of the same instant.
+
+    So the order inside one request decides nothing: a first page tells of all that came with it,
+    and a member that ends beside one that begins is no all clear.
+    """
+    for number in ctx.touched:
         if number in ctx.state.incidents.rows:
-            _settle_one(ctx, ctx.state.incidents.edit(number))
+            ctx.state.arm(ctx.state.incidents.edit(number), "due_settle", ctx.now)
+    ctx.touched.clear()
 
 
-def _settle_one(ctx: Context, incident: Incident) -> None:
+def settle(ctx: Context, incident: Incident) -> None:
+    """Brings priority, owner, all clear and deliveries in line with the members. Opened with `edit`."""
+    ctx.state.arm(incident, "due_settle", 0)
     if not incident.live:
         return
     newest = _newest(ctx, incident)

@@ -25,7 +25,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 DEADLINES: dict[int, tuple[str, ...]] = {
     ALERT: ("due_end",),
-    INCIDENT: ("due_resolve", "due_priority", "due_ack_lapse", "due_reopen", "due_close"),
+    INCIDENT: ("due_settle", "due_resolve", "due_priority", "due_ack_lapse", "due_reopen", "due_close"),
     DELIVERY: ("due_send", "due_update"),
     SERVICE: (),
     EMITTER: (),

@@ -29,6 +29,7 @@ class Incident(msgspec.Struct, gc=False, array_like=True):
     cleared_at: all members have ended since then, 0 otherwise. cleared: a P1 that nobody saw and
         that cleared; it stays open.
     self_sink, self_cause: an incident about samband itself, its cause and the sink concerned.
+    due_settle: it was touched at that instant, and is settled once all records of the instant are in.
     due_*: the next deadline of each kind, 0 for none (the heap is only an index of these).
     """
 
@@ -65,6 +66,7 @@ class Incident(msgspec.Struct, gc=False, array_like=True):
     self_cause: str = ""
     self_sink: str = ""
     version: int = 0
+    due_settle: int = 0
     due_resolve: int = 0
     due_priority: int = 0
     due_ack_lapse: int = 0
