@@ -8,7 +8,7 @@ import base64
 import binascii
 import os
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from hmac import compare_digest
 from ipaddress import ip_address
@@ -28,7 +28,7 @@ def digest(token: str | bytes) -> bytes:
 
 
 def presented(headers: Headers) -> bytes | None:
-    """The digest of the token that a request brings: `Bearer TOKEN`, or Basic with the token as password. None without."""
+    """The digest of the token that a request brings, as Bearer or as the password of Basic; None without."""
     for name, value in headers:
         if name == b"authorization":
             scheme, _, rest = value.strip().partition(b" ")
@@ -49,11 +49,11 @@ def _basic(credentials: bytes) -> bytes:
         return digest(b"")
 
 
-def matching(given: bytes | None, candidates: Mapping[str, bytes]) -> list[str]:
-    """The names of all candidates whose digest is the given one."""
+def matching(given: bytes | None, candidates: Mapping[str, Sequence[bytes]]) -> list[str]:
+    """The names of all candidates one of whose digests is the given one."""
     if given is None:
         return []
-    return [name for name, wanted in candidates.items() if compare_digest(given, wanted)]
+    return [name for name, own in candidates.items() if sum(compare_digest(given, wanted) for wanted in own)]
 
 
 def is_loopback(host: str) -> bool:

@@ -146,7 +146,7 @@ CIRCUIT_OPENED = Event(
     "A sink failed too often and is left alone for a while.",
 )
 CIRCUIT_CLOSED = Event("circuit_closed", "info", "A sink works again.")
-SINK_RAISED = Event("sink_raised", "error", "A bug: a sink raised instead of judging; what it was sending counts as unclear.")
+SINK_RAISED = Event("sink_raised", "error", "A bug: a sink raised instead of judging; its row counts as unclear.")
 OUTBOX_FAILED = Event("outbox_failed", "error", "A bug: the outbox raised over a row; the row is kept and tried later.")
 TWIN_CLOSED = Event(
     "twin_closed",
@@ -279,5 +279,5 @@ class _Formatter(logging.Formatter):
             event["exc_info"] = record.exc_info
         method = record.levelname.lower()
         for process in (*self._shared, self._render):
-            event = process(logging.getLogger(record.name), method, event)  # type: ignore[assignment, arg-type]
+            event = process(logging.getLogger(record.name), method, event)  # type: ignore[assignment]
         return str(event)

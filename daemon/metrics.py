@@ -71,7 +71,7 @@ ALERTS_REJECTED = _counter(
 )
 CLOCK_SKEW = _counter(
     "alerts_clock_skew_total",
-    "Firing alerts whose ends_at was past on arrival; it was ignored. Their sender's clock is behind, or its queue long.",
+    "Firing alerts whose ends_at was past on arrival; it was ignored. The sender's clock is behind, or its queue long.",
     "source",
 )
 INTAKE_REQUESTS = _counter(
@@ -115,7 +115,7 @@ FOLD_SECONDS = _histogram("fold_seconds", "Time that the engine took to fold a b
 COMMIT_SECONDS = _histogram("commit_seconds", "Time that the store took to make a batch durable.", _FAST)
 COMMIT_FAILURES = _counter(
     "commit_failures_total",
-    "Commits that failed, by reason: busy, full, read_only, down, fenced, damaged, unknown. Batches are kept and retried.",
+    "Commits that failed, by reason: busy, full, read_only, down, fenced, damaged, unknown. Batches are retried.",
     "reason",
 )
 LAST_COMMIT_TIMESTAMP = _gauge("last_commit_timestamp_seconds", "Unix time of the last successful commit.")
@@ -125,7 +125,7 @@ QUARANTINED = _counter(
 )
 DECISIONS = _counter(
     "decisions_total",
-    "What the engine decided, by step (deduplicate, correlate, severity, …) and reason; late and orphaned alerts are here.",
+    "What the engine decided, by step and reason; late and orphaned alerts are among it.",
     "step",
     "reason",
 )

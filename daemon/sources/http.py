@@ -26,7 +26,7 @@ from daemon.sources.body import (
     read_body,
     unpack,
 )
-from daemon.sources.formats.base import Context, Format, Parsed, Rejected, Unreadable
+from daemon.sources.formats.base import RESOLVE_TIMEOUT_MS, Context, Format, Parsed, Rejected, Unreadable
 from daemon.sources.formats.registry import FORMATS, HOOKS
 
 AM_ALERTS = "/api/v2/alerts"
@@ -72,13 +72,14 @@ class Receiver(Protocol):
 
 
 class Source(msgspec.Struct, frozen=True):
-    """One configured source that speaks HTTP. token: its digest (`access.digest`), None when it needs none."""
+    """One configured source that speaks HTTP. tokens: their digests (`access.digest`); none: it is open."""
 
     name: str
     type: str
-    token: bytes | None = None
+    tokens: tuple[bytes, ...] = ()
     resolves: bool | None = None
     ignored: tuple[str, ...] = ("prometheus_replica", "replica")
+    resolve_timeout_ms: int = RESOLVE_TIMEOUT_MS
 
 
 class _Request(msgspec.Struct):
@@ -158,7 +159,8 @@ class Intake:
             answer = refused.answer
         except ClientGone:
             return
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
+            # A bug of ours: the sender must still get an answer, so that it sends again.
             log.INTAKE_FAILED(source=source, path=path, error=repr(error), exc_info=True)
             answer = answers.failure(500, "samband failed on this request; its log says how")
         metrics.INTAKE_REQUESTS.labels(source, str(answer.status)).inc()
@@ -192,9 +194,9 @@ class Intake:
         given = presented(request.headers)
         if source is None:
             raise (self._unauthorised() if self._guarded(given) else _Refused(self._missing(request)))
-        if source.token is None:
+        if not source.tokens:
             self._allow_open(request)
-        elif not matching(given, {name: source.token}):
+        elif not matching(given, {name: source.tokens}):
             raise self._unauthorised()
         if source.type not in types:
             raise _Refused(self._missing(request))
@@ -205,7 +207,7 @@ class Intake:
         sources = {source.name: source for source in self._sources.values() if source.type == kind}
         if not sources:
             raise _Refused(self._missing(request))
-        tokens = {source.name: source.token for source in sources.values() if source.token is not None}
+        tokens = {source.name: source.tokens for source in sources.values() if source.tokens}
         named = matching(presented(request.headers), tokens)
         if len(named) == 1:
             return sources[named[0]]
@@ -222,7 +224,7 @@ class Intake:
 
     def _guarded(self, given: bytes | None) -> bool:
         """Whether an unknown name is answered 401 rather than 404: some source has a token, and none fits."""
-        tokens = {source.name: source.token for source in self._sources.values() if source.token is not None}
+        tokens = {source.name: source.tokens for source in self._sources.values() if source.tokens}
         return bool(tokens) and not matching(given, tokens)
 
     @staticmethod
@@ -290,6 +292,7 @@ class Intake:
             client=request.client,
             ignored=source.ignored,
             resolves=source.resolves,
+            resolve_timeout_ms=source.resolve_timeout_ms,
         )
 
     @staticmethod
