@@ -16,7 +16,7 @@ OutboxState = Literal["waiting", "sending", "done", "unsure", "dead", "supersede
 class OutboxRow(msgspec.Struct, gc=False):
     """One row of the outbox as it stands. `send` never changes; the rest is the outbox's own.
 
-    attempts: tries so far. next_at: not before then (wall ms). first_try_at: 0 before the first.
+    attempts: tries so far. next_at: not before then (engine time). first_try_at: 0 before the first.
     unsure_at: when the attempt with the unclear outcome was made, 0 for none. reason, detail: of
     the last failure (secrets masked). ref: the object's name at the sink, once known.
     """
@@ -48,8 +48,9 @@ class Batch(msgspec.Struct):
     seq: the batch's own; the store holds seq - 1 before it. records: the journal's form of the
     inputs, count of them, and the digest of what they changed (b"" when only the outbox moved: then
     no journal row is made). policy, mode: in force while it was folded. rows: changed entities.
-    outbox: rows as they are to be from now on (new and changed). snapshot: a copy of `live` as it
-    was before this batch is kept, so that folding again can start there.
+    outbox: rows as they are to be from now on (new and changed). base: a copy of the engine's state
+    as it was before this batch, so that folding again can start there: parts of MessagePack, each a
+    list of [kind, id, image, extra] (None: no copy).
     """
 
     scope: str
@@ -68,7 +69,7 @@ class Batch(msgspec.Struct):
     timeline: Sequence[Noted] = ()
     dead_letters: Sequence[DeadLetter] = ()
     positions: bytes = b""
-    snapshot: bool = False
+    base: Sequence[bytes] | None = None
 
 
 class LiveRow(msgspec.Struct, frozen=True):
@@ -85,7 +86,7 @@ class Recovered(msgspec.Struct):
 
     epoch: the new one. seq, now_ms, policy, mode: of the last batch (0 and "" in a new store).
     live: read as it is iterated, once, before the first commit; a damaged row raises StoreError.
-    outbox: rows that are not done. base_at: `now_ms` of the newest copy of `live`, 0 for none.
+    outbox: rows that are not done. base_at: `now_ms` of the newest base, 0 for none.
     comparable: that copy was made by this build, so folding from it again must give its digests.
     """
 

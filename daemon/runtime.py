@@ -1,0 +1,356 @@
+"""Batch in, fold, commit, reply: the one task that alternates folding and committing.
+
+While the writer thread commits a batch, the event loop reads sockets; what queued meanwhile is the
+next batch. Nobody is answered, and nothing is sent, before the batch that it rests on is on disk.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from time import perf_counter
+
+from daemon import log, metrics
+from daemon.batching import NotDurable, Part, Queue, RefreshBuffer, Replies, Submission
+from daemon.clock import Clock, EngineTime
+from daemon.committing import IDLE_S, Committer
+from daemon.core.effects import Changes, Row
+from daemon.core.engine import Engine
+from daemon.core.model.alert import ParsedAlert
+from daemon.core.policy import Policy
+from daemon.core.records import AlertSeen, AnyRecord, ClockStepped, PolicyChanged, Resumed
+from daemon.core.state import ALERT, State
+from daemon.flight import Flight, folded
+from daemon.snapshot import base_parts
+from daemon.store.base import Batch, DeadLetter, OutboxRow, Recovered, Store
+
+__all__ = ["NotDurable", "Runtime"]
+
+RECORDS_MAX = 10_000
+"""Records of senders that may wait; commands and the outbox's reports may fill as much again."""
+BATCH_RECORDS_MAX = 1_000
+"""Records in one batch: a fold then blocks the event loop for some 10 ms."""
+REFRESHES_MAX, REFRESH_AGE_MAX_MS = 1_000, 5_000
+LOOK_EVERY_S = 5.0
+"""At least so often the clocks are compared, whatever else there is to do."""
+BASE_EVERY_MS = 86_400_000
+
+
+class Runtime:
+    """One scope's engine and store, and the task between them. Make it with `open`, then `start` it.
+
+    engine: to be read between awaits. on_committed: called with each batch and its changes (None
+    when only the outbox moved) once it is durable; on_sends: with its new outbox rows. on_emergency:
+    called with cause and text when samband cannot do its job; on_relief: with the cause, when it
+    can again. recovered: what the store held at the start; its `outbox` are the rows not yet done.
+    """
+
+    def __init__(self, engine: Engine, store: Store, clock: Clock, recovered: Recovered, scope: str) -> None:
+        self.engine, self.recovered = engine, recovered
+        self.on_committed: Callable[[Batch, Changes | None], None] = lambda batch, changes: None
+        self.on_sends: Callable[[list[OutboxRow]], None] = lambda rows: None
+        self.on_emergency: Callable[[str, str], None] = lambda cause, text: None
+        self.on_relief: Callable[[str], None] = lambda cause: None
+        self._scope, self._seq, self._base_at = scope, recovered.seq, recovered.base_at
+        self._time = EngineTime(clock, recovered.now_ms)
+        self._committer = Committer(store, self._on_stalled, lambda: self.on_relief("store"))
+        self._queue, self._buffer = Queue(), RefreshBuffer()
+        self._policy: tuple[Policy, asyncio.Future[Replies]] | None = None
+        self._own: list[AnyRecord] = []
+        self._wake = asyncio.Event()
+        self._flight: Flight | None = None
+        self._reworded: set[int] = set()
+        self._stopping = False
+        self._task: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def open(cls, policy: Policy, store: Store, clock: Clock, scope: str = "default") -> "Runtime":
+        """Claims the scope and reads its state; nothing runs before `start`. Raises StoreError."""
+
+        def claim() -> tuple[Recovered, State]:
+            found = store.claim(scope, clock.wall_ms())
+            return found, State.load(found.live, found.next_id, found.next_number)
+
+        recovered, state = await asyncio.get_running_loop().run_in_executor(None, claim)
+        return cls(Engine(policy, state, recovered.now_ms), store, clock, recovered, scope)
+
+    async def start(self) -> None:
+        """Folds, before anything else, that the daemon resumed; then begins to work. Raises StoreError."""
+        recovered, policy, now = self.recovered, self.engine.policy, self._time.now_ms()
+        changed = (recovered.policy, recovered.mode) != (policy.digest, policy.mode)
+        self._own = [Resumed(now, recovered.epoch, self._time.gap)]
+        if changed:
+            self._own.append(PolicyChanged(now, policy.digest, policy.mode))
+        base_wanted = recovered.seq > 0 and (changed or not recovered.comparable or self._base_is_old(now))
+        await self._turn(await base_parts(self.engine.state) if base_wanted else None)
+        if not recovered.seq:
+            self._base_at = now  # Folding again starts at the empty store.
+        state = self.engine.state
+        log.RECOVERED(
+            alerts=len(state.alerts.rows),
+            incidents=len(state.incidents.rows),
+            sends=len(recovered.outbox),
+            gap_s=self._time.gap // 1000,
+        )
+        self._task = asyncio.create_task(self._run(), name="runtime")
+
+    # ---- what others ask --------------------------------------------------------------------------
+    @property
+    def healthy(self) -> bool:
+        """Whether what is accepted can be made durable."""
+        return not self._committer.stalled and self._task is not None and not self._task.done()
+
+    def now_ms(self) -> int:
+        """Engine time."""
+        return self._time.now_ms()
+
+    async def submit(self, records: Sequence[AnyRecord], rows: Sequence[OutboxRow] = ()) -> Replies:
+        """Folds the records, and writes the outbox rows with them, in one transaction when they fit into one batch.
+
+        Returns when they are durable, with the reply to each record that has one. Raises NotDurable.
+        """
+        self._admit(len(records), 2 * RECORDS_MAX)
+        return await self._enqueue(records, rows)
+
+    async def intake(self, alerts: Sequence[ParsedAlert]) -> None:
+        """Takes alerts in; returns when everything that the answer rests on is durable. Raises NotDurable.
+
+        Unchanged repeats wait in the refresh buffer: what they rest on is the state that they repeat,
+        and that is durable once the batch in flight is.
+        """
+        self._admit(len(alerts), RECORDS_MAX)
+        now, engine, holds = self._time.now_ms(), self.engine, self._queue.holds
+        fresh: list[AnyRecord] = []
+        own: set[bytes] = set()
+        for parsed in alerts:
+            refresh = None if parsed.key in own or holds(parsed.key) else engine.repeat(parsed, now)
+            if refresh is None:
+                own.add(parsed.key)
+                fresh.append(AlertSeen(now, parsed))
+            else:
+                self._buffer.add(refresh, engine.contact_of(parsed))
+        if len(fresh) < len(alerts):
+            metrics.REPEATS.inc(len(alerts) - len(fresh))
+            metrics.REFRESH_BUFFERED.set(len(self._buffer))
+            if len(self._buffer) >= REFRESHES_MAX:
+                self._wake.set()
+        if fresh:
+            await self._enqueue(fresh)
+        elif self._flight is not None:
+            await asyncio.shield(self._flight.landed)
+
+    async def write_outbox(self, rows: Sequence[OutboxRow]) -> None:
+        """Makes the rows durable, in order with everything else; waits as long as that takes.
+
+        They must not be changed in place afterwards. Raises NotDurable only when samband stops.
+        """
+        await self._enqueue(rows=rows, patient=True)
+
+    async def dead_letter(self, letter: DeadLetter) -> None:
+        """Makes the letter durable. Raises NotDurable."""
+        self._admit(1, RECORDS_MAX)
+        await self._enqueue(letters=[letter])
+
+    async def reload(self, policy: Policy) -> None:
+        """Another policy, from a barrier between two batches on; returns when that is durable."""
+        before = self._policy
+        self._policy = (policy, asyncio.get_running_loop().create_future())
+        if before is not None and not before[1].done():
+            before[1].set_result([])
+        self._wake.set()
+        await self._policy[1]
+
+    async def wait(self) -> None:
+        """Returns when the runtime has stopped. Raises Fenced or StoreError when it had to."""
+        if self._task is not None:
+            await asyncio.shield(self._task)
+
+    async def stop(self) -> None:
+        """Takes nothing more in, makes durable what was accepted, and closes the store. Raises as `wait`."""
+        self._stopping = True
+        self._wake.set()
+        try:
+            if self._task is not None:
+                await self._task
+        finally:
+            await self._committer.close()
+
+    # ---- admission ----------------------------------------------------------------------------------
+    def _admit(self, count: int, limit: int) -> None:
+        if self._stopping:
+            raise NotDurable("stopping", 5)
+        if self._committer.stalled:
+            raise NotDurable("store", 5)
+        if self._queue.count and self._queue.count + count > limit:
+            metrics.QUEUE_FULL.inc()
+            raise NotDurable("full", 1)
+
+    async def _enqueue(
+        self,
+        records: Sequence[AnyRecord] = (),
+        rows: Sequence[OutboxRow] = (),
+        letters: Sequence[DeadLetter] = (),
+        *,
+        patient: bool = False,
+    ) -> Replies:
+        if self._task is None or self._task.done():
+            raise NotDurable("stopping", 5)
+        done: asyncio.Future[Replies] = asyncio.get_running_loop().create_future()
+        self._queue.add(Submission(done, records, rows, letters, patient=patient))
+        metrics.QUEUE_RECORDS.set(self._queue.count)
+        self._wake.set()
+        return await done
+
+    def _on_stalled(self, text: str) -> None:
+        """Whoever waits to be answered is told to come again; the batch in flight goes on being retried."""
+        refusal = NotDurable("store", 5)
+        self._queue.refuse(refusal, everybody=False)
+        if self._flight is not None:
+            self._flight.refuse(refusal, everybody=False)
+        log.EMERGENCY(cause="store", text=text)
+        self.on_emergency("store", text)
+
+    # ---- the loop -----------------------------------------------------------------------------------
+    async def _run(self) -> None:
+        try:
+            while not self._stopping:
+                await self._until_work()
+                await self._turn(await self._new_base())
+            while self._work_waits():
+                await self._turn()
+            await self._turn(rows=self._unwritten())
+        finally:
+            refusal = NotDurable("stopping", 5)
+            self._queue.refuse(refusal, everybody=True)
+            if self._flight is not None:
+                self._flight.refuse(refusal, everybody=True)
+
+    def _work_waits(self) -> bool:
+        now, due = self._time.now_ms(), self.engine.next_due()
+        return bool(self._queue or self._own or self._policy or (due and due <= now) or self._ripe(now, due))
+
+    def _ripe(self, now: int, due: int) -> bool:
+        """Whether the refresh buffer goes along with the next batch: before a deadline, it must."""
+        count = len(self._buffer)
+        old = now - self._buffer.since >= REFRESH_AGE_MAX_MS
+        return count > 0 and (count >= REFRESHES_MAX or old or self._stopping or 0 < due <= now)
+
+    async def _until_work(self) -> None:
+        loop = asyncio.get_running_loop()
+        idle_at = loop.time() + IDLE_S
+        self._look_at_clocks()
+        while not (self._stopping or self._work_waits()):
+            self._wake.clear()
+            timer = loop.call_later(self._pause(), self._wake.set)
+            await self._wake.wait()
+            timer.cancel()
+            self._look_at_clocks()
+            if loop.time() >= idle_at:
+                self._committer.tidy(idle=True)
+
+    def _pause(self) -> float:
+        """Seconds until something may be due: a deadline, the age of the buffer, or a look at the clocks."""
+        now, due = self._time.now_ms(), self.engine.next_due()
+        waits = [LOOK_EVERY_S]
+        if due:
+            waits.append((due - now) / 1000)
+        if self._buffer:
+            waits.append((self._buffer.since + REFRESH_AGE_MAX_MS - now) / 1000)
+        return max(0.001, min(waits))
+
+    def _look_at_clocks(self) -> None:
+        step = self._time.step()
+        metrics.CLOCK_OFFSET.set(self._time.offset / 1000)
+        if step is not None:
+            metrics.CLOCK_STEPS.inc()
+            log.CLOCK_STEPPED(by_s=step.wall / 1000, engine_by_s=step.engine / 1000)
+            self._own.append(ClockStepped(self._time.now_ms(), step.engine))
+
+    def _base_is_old(self, now: int) -> bool:
+        return now - self._base_at >= BASE_EVERY_MS
+
+    async def _new_base(self) -> list[bytes] | None:
+        """A copy of the state before another policy folds on, and daily."""
+        if self._policy is None and not self._base_is_old(self._time.now_ms()):
+            return None
+        return await base_parts(self.engine.state)
+
+    # ---- one turn: take, fold, commit, answer ---------------------------------------------------------
+    async def _turn(self, base: list[bytes] | None = None, rows: Sequence[Row] = ()) -> None:
+        flight = self._take(base, rows)
+        if flight is None:
+            return
+        self._flight = flight
+        await self._committer.commit(flight.batch)
+        self._flight = None
+        self._seq = flight.batch.seq
+        if base is not None:
+            self._base_at = flight.batch.now_ms
+        self._committer.tidy(idle=False)
+        flight.settle()
+        self.on_committed(flight.batch, flight.changes)
+        if flight.sends:
+            self.on_sends(flight.sends)
+
+    def _take(self, base: list[bytes] | None, rows: Sequence[Row]) -> Flight | None:
+        engine, now, due = self.engine, self._time.now_ms(), self.engine.next_due()
+        parts: list[Part] = []
+        records = self._own_records(now, due, parts)
+        taken, of_senders = self._queue.take(BATCH_RECORDS_MAX, len(records))
+        records += taken
+        parts += of_senders
+        left = self._queue.next_at()
+        until = now if left is None else max(engine.now_ms, min(now, left - 1))
+        folds = bool(records) or 0 < due <= until
+        if not (folds or parts or rows or base):
+            return None
+        batch = self._next_batch(base, rows)
+        changes = None
+        if folds:
+            started = perf_counter()
+            changes = folded(batch, engine, records, until)
+            metrics.FOLD_SECONDS.observe(perf_counter() - started)
+            metrics.BATCH_RECORDS.observe(len(records))
+            metrics.QUEUE_RECORDS.set(self._queue.count)
+            metrics.count_decisions(changes.counts)
+            self._reworded.difference_update(row.id for row in batch.rows)
+        return Flight(batch, changes, parts)
+
+    def _own_records(self, now: int, due: int, parts: list[Part]) -> list[AnyRecord]:
+        """What goes first in the batch: another policy, the refresh buffer, a clock that stepped, the start."""
+        records: list[AnyRecord] = []
+        if self._policy is not None:
+            policy, done = self._policy
+            self._policy = None
+            self.engine.set_policy(policy)
+            # Dated back to the last fold, so that no deadline stands between the barrier and the record.
+            records.append(PolicyChanged(self.engine.now_ms, policy.digest, policy.mode))
+            parts.append(Part(Submission(done, patient=True), 0, 0, 0))
+        if self._ripe(now, due):
+            # Likewise: a lapse that is due by now must not fire before what was heard in time.
+            refreshed = self._buffer.take(self.engine.now_ms)
+            self._reworded.update(one.alert for one in refreshed.refreshes if one.annotations)
+            records.append(refreshed)
+            metrics.REFRESH_BUFFERED.set(0)
+        records += self._own
+        self._own = []
+        return records
+
+    def _next_batch(self, base: list[bytes] | None, rows: Sequence[Row]) -> Batch:
+        engine = self.engine
+        return Batch(
+            scope=self._scope,
+            epoch=self.recovered.epoch,
+            seq=self._seq + 1,
+            now_ms=engine.now_ms,
+            policy=engine.policy.digest,
+            mode=engine.policy.mode,
+            next_id=engine.state.next_id,
+            next_number=engine.state.next_number,
+            rows=rows,
+            positions=self.recovered.positions,
+            base=base,
+        )
+
+    def _unwritten(self) -> list[Row]:
+        """Alerts of which `live` has older annotations: written at a clean stop."""
+        images = ((number, self.engine.state.image(ALERT, number)) for number in sorted(self._reworded))
+        return [Row(ALERT, number, *image) for number, image in images if image is not None]

@@ -1,0 +1,36 @@
+"""A copy of the engine's whole state, from which the journal can be folded again."""
+
+import asyncio
+
+import msgspec
+
+from daemon.core.state import ALERT, DELIVERY, EMITTER, INCIDENT, SERVICE, State
+
+PART_ROWS = 500
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+async def base_parts(state: State) -> list[bytes]:
+    """The state in parts, each a MessagePack list of [kind, id, image, extra]. See `store.base.Batch.base`.
+
+    Taken from memory and not from `live`, since refreshed leases and contacts stand in memory only.
+    Sockets are served between parts; nothing may be folded meanwhile.
+    """
+    wanted = [
+        (kind, number)
+        for kind, table in (
+            (ALERT, state.alerts),
+            (INCIDENT, state.incidents),
+            (SERVICE, state.services),
+            (DELIVERY, state.deliveries),
+            (EMITTER, state.emitters),
+        )
+        for number in sorted(table.rows)
+    ]
+    parts = []
+    for start in range(0, len(wanted), PART_ROWS):
+        images = [(kind, number, state.image(kind, number)) for kind, number in wanted[start : start + PART_ROWS]]
+        parts.append(_encode([(kind, number, *image) for kind, number, image in images if image is not None]))
+        await asyncio.sleep(0)
+    return parts
