@@ -27,10 +27,10 @@ def parse_duration(value: Any) -> int:
         return 0
     match = _FORM.fullmatch(text)
     if not text or match is None:
-        raise ValueError("must be a duration such as 30s, 5m or 1h30m (units y, w, d, h, m, s, ms, largest first)")
+        raise ValueError("is no duration; write for example 30s, 5m or 1h30m (y, w, d, h, m, s, ms, the largest first)")
     ms = sum(int(number) * size for number, (_, size) in zip(match.groups(), _UNITS, strict=True) if number)
     if ms > _LONGEST:
-        raise ValueError("must be at most 100 years")
+        raise ValueError("is longer than 100 years; write less")
     return ms
 
 

@@ -6,6 +6,7 @@ from glob import glob, has_magic
 from pathlib import Path
 from typing import Any
 
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsError
 
 from daemon.settings.problems import ConfigError, KeyPath, Place, Problem, problem_at
@@ -13,6 +14,13 @@ from daemon.settings.yaml_file import Document, Places, read_yaml
 
 NAMED_LISTS = ("services",)
 """Collections that may also be lists of entries with `name`."""
+
+
+class _Environment(EnvSettingsSource):
+    """Takes JSON for what is no single value, and leaves any other text as it is (`127.0.0.1:8112`)."""
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        return super().decode_complex_value(field_name, field, value) if value.lstrip()[:1] in ("[", "{") else value
 
 
 class Tree:
@@ -56,21 +64,23 @@ class Tree:
             self._add(Path(name))
 
     def _merge(self, document: Document) -> None:
+        moves: dict[KeyPath, KeyPath] = {}
         for section, value in document.data.items():
             path: KeyPath = (section,)
             ours = self.data.get(section)
             if section not in self.data:
                 self.data[section] = value
-                self.places.take(document.places, path, path)
+                moves[path] = path
             elif isinstance(ours, dict) and isinstance(value, dict):
                 for name, item in value.items():
                     if name in ours:
                         self._twice(document, (section, name))
                     else:
                         ours[name] = item
-                        self.places.take(document.places, (section, name), (section, name))
+                        moves[section, name] = (section, name)
             else:
                 self._twice(document, path)
+        self.places.take(document.places, moves)
 
     def _twice(self, document: Document, path: KeyPath) -> None:
         first = self.places.key(path)
@@ -78,12 +88,11 @@ class Tree:
         self.problems.append(problem_at(document.places.key(path), path, "is given twice", remedy))
 
     def add_environment(self, settings: type[BaseSettings]) -> None:
-        """Lays the environment's values over those of the files."""
+        """Lays the environment's values over those of the files. Raises ConfigError for what is no JSON."""
         try:
-            values = EnvSettingsSource(settings)()
+            values = _Environment(settings)()
         except SettingsError as error:
-            problem = Problem("environment", 0, 0, "", str(error), "give JSON, or the key's own variable")
-            raise ConfigError([problem]) from None
+            raise ConfigError([Problem("environment", 0, 0, "", str(error), "correct the JSON in it")]) from None
         self._overlay(self.data, values, ())
 
     def _overlay(self, data: dict[str, Any], values: Mapping[str, Any], path: KeyPath) -> None:
@@ -113,7 +122,8 @@ def by_name(document: Document) -> None:
         if not isinstance(entries, list):
             continue
         named: dict[str, Any] = {}
-        moved = Places(document.places.root)
+        first: dict[str, Place] = {}
+        moves: dict[KeyPath, KeyPath] = {}
         for index, entry in enumerate(entries):
             path: KeyPath = (section, index)
             place = document.places.value(path)
@@ -122,10 +132,14 @@ def by_name(document: Document) -> None:
                 text, remedy = "an entry of a list must be a mapping with a name", "add name"
                 document.problems.append(problem_at(place, path, text, remedy))
             elif name in named:
-                first = moved.keys[section, name]
-                text, remedy = "is given twice", f"the first one is in line {first.line}: remove one"
+                text, remedy = "is given twice", f"the first one is in line {first[name].line}: remove one"
                 document.problems.append(problem_at(place, (section, name), text, remedy))
             else:
-                named[name] = entry
-                moved.keys[section, name] = place
+                named[name], first[name] = entry, place
+                moves[path] = (section, name)
         document.data[section] = named
+        places = Places(document.places.root)
+        places.take(document.places, moves)
+        places.take(document.places, {(other,): (other,) for other in document.data if other != section})
+        places.keys |= {(section, name): place for name, place in first.items()}
+        document.places = places

@@ -19,7 +19,7 @@ from daemon.settings.problems import did_you_mean
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _WINDOW = re.compile(r"(?:(?P<days>[a-z,\- ]+?) +)?(?P<from>\d\d:\d\d) *- *(?P<to>\d\d:\d\d)")
-_FORM = "must be a window such as mon-fri 08:00-17:00 or 22:00-07:30"
+_FORM = "is no window; write for example mon-fri 08:00-17:00 or 22:00-07:30"
 
 
 class Window(NamedTuple):

@@ -10,7 +10,7 @@ from daemon.settings.files import Tree
 from daemon.settings.models import Settings, set_origin
 from daemon.settings.plugins import NOT_YET, read_loaders, read_sinks, read_sources, read_teams
 from daemon.settings.problems import ConfigError, KeyPath, did_you_mean, dotted
-from daemon.settings.reading import Reading
+from daemon.settings.reading import UNREAD_SECRET, Reading
 from daemon.settings.section import BY_NAME, NotBuilt, not_active
 from daemon.settings.sources import Source
 
@@ -72,7 +72,7 @@ def _cross_check(reading: Reading, settings: Settings) -> None:
     for name, source in settings.sources.items():
         for token in source.tokens if isinstance(source, Source) else ():
             other = owners.setdefault(token, name)
-            if other != name:
+            if other != name and token != UNREAD_SECRET:
                 text = f"has the same token as {other}, so that nobody can tell them apart"
                 reading.problem(("sources", name), text, "give each source a token of its own", key=True)
 

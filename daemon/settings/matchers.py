@@ -26,7 +26,7 @@ class MatcherError(ValueError):
     """The text is no conjunction of matchers. position: of the mistake in the text, from 1."""
 
     def __init__(self, position: int, reason: str) -> None:
-        super().__init__(f"{reason} at character {position}")
+        super().__init__(f"at character {position}: {reason}")
         self.position, self.reason = position, reason
 
 
@@ -152,7 +152,7 @@ class _Parser:
             if char == '"':
                 return "".join(out)
             out.append(self._escape() if char == "\\" else char)
-        raise MatcherError(start + 1, "the closing quote is missing of the one")
+        raise MatcherError(start + 1, "this quote is never closed")
 
     def _escape(self) -> str:
         char = self._peek()

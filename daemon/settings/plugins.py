@@ -50,8 +50,7 @@ def read_sinks(reading: Reading, raw: Any) -> dict[str, BaseModel]:
             found[name] = model
         elif model is not None:
             config = read_sink(reading, model, options, path)
-            if config is not None:
-                found[name] = config
+            found[name] = NotBuilt(type="") if config is None else config  # what refers to it is not wrong as well
     return found
 
 
@@ -63,7 +62,7 @@ def read_sink(reading: Reading, model: type[BaseModel], options: dict[str, Any],
     return reading.validate(model, reading.secrets_of(model, options, path), path)
 
 
-NOT_YET = ("is not active yet, and without it more would happen than you allow", "take it out to start without it")
+NOT_YET = ("is not active yet, and without it more would be sent, shown or let in", "take it out to start without it")
 
 
 def read_sources(reading: Reading, raw: Any) -> dict[str, BaseModel]:
@@ -98,6 +97,8 @@ def read_loaders(reading: Reading, raw: Any) -> Any:
             loader = reading.validate(model, options, path)
             if isinstance(loader, YamlCatalogue):
                 whole = reading.absolute((*path, "path"), loader.path)
+                if not whole.is_file():
+                    reading.problem((*path, "path"), f"there is no file {whole}", "name a file that is there")
                 found.append(loader.model_copy(update={"path": str(whole)}))
     return found
 

@@ -94,7 +94,9 @@ class Reading:
             text, remedy = _MESSAGES.get(kind, ("", ""))
             said = str(context["error"]) if "error" in context else details["msg"]
             text, _, more = (text or _plain(said)).partition("; ")
-            self.problem(where, text, remedy or more or "correct the value")
+            if not more and kind == "value_error":
+                text, _, more = text.partition(": ")
+            self.problem(where, text, remedy or more or ("add it" if text.endswith("missing") else "correct the value"))
 
 
 _MESSAGES = {

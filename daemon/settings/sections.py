@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from daemon.core import policy as core
 from daemon.settings.durations import Duration, parse_duration
-from daemon.settings.matchers import Matchers
+from daemon.settings.matchers import MatcherError, Matchers
 from daemon.settings.section import Section, guarded, later
 
 PRIORITIES = ("P1", "P2", "P3", "P4", "P5")
@@ -38,7 +38,7 @@ class Address(Section):
             return value
         host, colon, port = value.rpartition(":")
         if not colon or not port.isdigit() or not host:
-            raise ValueError("must be host:port, for example 127.0.0.1:8112")
+            raise ValueError("must be host:port; write for example 127.0.0.1:8112")
         return {"host": host.strip("[]"), "port": int(port)}
 
     @property
@@ -62,7 +62,7 @@ class Listen(Section):
     @model_validator(mode="before")
     @classmethod
     def _from_text(cls, value: Any) -> Any:
-        return {"internal": value} if isinstance(value, str) else value
+        return value if isinstance(value, dict | Listen) else {"internal": str(value)}
 
 
 class Store(Section):
@@ -145,8 +145,11 @@ class Rule(Section):
     @classmethod
     def _compile(cls, value: Any) -> Matchers:
         if not isinstance(value, str):
-            raise ValueError("must be matchers in one text, for example 'priority=~\"P1|P2\"'")
-        return Matchers(value)
+            raise ValueError("must be one text; write for example 'priority=~\"P1|P2\"'")
+        try:
+            return Matchers(value)
+        except MatcherError as error:
+            raise ValueError(f'{error}; write for example priority=~"P1|P2", owner="databases"') from None
 
 
 class StatusPage(Section):
@@ -194,10 +197,11 @@ def per_priority(value: Any, default: Each, *, off: bool = False) -> Each:
         return (_one(value, off),) * 5
     each = list(default)
     for key, text in value.items():
-        if key not in PRIORITIES:
-            raise PydanticCustomError("below", "is no priority: known are P1 to P5", {"below": key})
+        name = key.upper()  # the environment's names come in lower case
+        if name not in PRIORITIES:
+            raise PydanticCustomError("below", "is no priority; known are P1 to P5", {"below": key})
         try:
-            each[PRIORITIES.index(key)] = _one(text, off)
+            each[PRIORITIES.index(name)] = _one(text, off)
         except ValueError as error:
             raise PydanticCustomError("below", "{text}", {"below": key, "text": str(error)}) from None
     return each[0], each[1], each[2], each[3], each[4]

@@ -65,8 +65,8 @@ PLANNED_SOURCES: dict[str, type[Source] | None] = {
         (
             "pagerduty_events", "argocd", "generic",
             "appdynamics", "azure_monitor", "checkly", "checkmk",
-            "cloudevents", "cloudwatch", "datadog", "dynatrace", "gcp_monitoring", "grafana", "graylog", "icinga", "kibana",
-            "librenms", "nagios", "newrelic", "opsgenie", "pingdom", "sentry", "splunk", "uptimekuma",
+            "cloudevents", "cloudwatch", "datadog", "dynatrace", "gcp_monitoring", "grafana", "graylog", "icinga",
+            "kibana", "librenms", "nagios", "newrelic", "opsgenie", "pingdom", "sentry", "splunk", "uptimekuma",
             "uptimerobot", "wazuh", "zabbix",
         )
     ),

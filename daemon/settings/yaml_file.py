@@ -5,6 +5,7 @@ lose its form (`0042`) stays text. Keys are always text. A key that comes twice 
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,15 @@ class Places:
                 return found
         return self.root
 
-    def take(self, other: "Places", path: KeyPath, below: KeyPath) -> None:
-        """Copies what `other` knows at and under `path` to `below`."""
+    def take(self, other: "Places", moves: Mapping[KeyPath, KeyPath]) -> None:
+        """Copies what `other` knows at and under the moved paths (of one or two parts) to where they go."""
         for own, theirs in ((self.keys, other.keys), (self.values, other.values)):
-            own.update({below + p[len(path) :]: place for p, place in theirs.items() if p[: len(path)] == path})
+            for path, place in theirs.items():
+                for length in (1, 2):
+                    target = moves.get(path[:length]) if len(path) >= length else None
+                    if target is not None:
+                        own[target + path[length:]] = place
+                        break
 
 
 class Document:
@@ -80,9 +86,12 @@ def read_yaml(path: Path) -> Document:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
         what = " ".join(part for part in (error.context, error.problem) if part)
-        raise ConfigError([Problem(str(path), line, column, "", f"is not YAML: {what}")]) from None
+        tab = "\\t" in what
+        remedy = "indent with blanks, not with tabs" if tab else "look for a bracket, quote or indentation before it"
+        raise ConfigError([Problem(str(path), line, column, "", f"is not YAML: {what}", remedy)]) from None
     except YAMLError as error:
-        raise ConfigError([Problem(str(path), 0, 0, "", f"is not YAML: {str(error).splitlines()[0]}")]) from None
+        problem = Problem(str(path), 0, 0, "", f"is not YAML: {str(error).splitlines()[0]}", "save it as plain text")
+        raise ConfigError([problem]) from None
     if isinstance(node, MappingNode):
         document.data = _Walk(document).mapping(node, ())
     elif node is not None and not (isinstance(node, ScalarNode) and _scalar(node) is None):
