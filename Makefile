@@ -1,0 +1,69 @@
+# Two commands matter: `make run` and `make test`. Both start from python3 (3.11 or newer) with venv, make and git.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+PYTHON ?= python3
+# How many seeds `make simulate` tries.
+SEEDS ?= 1000
+# How many tests run side by side.
+JOBS ?= auto
+
+VENV := .venv
+BIN := $(VENV)/bin
+
+# Nothing but the environment itself is left in the tree.
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/samband
+export RUFF_CACHE_DIR := $(CACHE)/ruff
+export MYPY_CACHE_DIR := $(CACHE)/mypy
+export PYTHONPYCACHEPREFIX := $(CACHE)/pycache
+export HYPOTHESIS_STORAGE_DIRECTORY := $(CACHE)/hypothesis
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+PYTEST := $(BIN)/pytest -o cache_dir=$(CACHE)/pytest
+
+.PHONY: help run test lint format bench simulate soak lock clean
+
+help: ## what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+
+run: $(VENV)/run.stamp ## samband with a small estate that breaks: see alerts become incidents
+	$(BIN)/samband demo
+
+test: $(VENV)/dev.stamp ## everything: the checks, then the tests against real counterparts
+	tools/counterparts
+	$(MAKE) --no-print-directory lint
+	$(PYTEST) -m "not bench and not soak" -n $(JOBS) --dist loadfile -p no:benchmark tests
+
+lint: $(VENV)/dev.stamp ## style, types, direction of imports
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --cache-dir $(CACHE)/import-linter
+
+format: $(VENV)/dev.stamp ## put the code into the house's form
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(VENV)/dev.stamp ## how fast; on a machine that does nothing else
+	tools/counterparts
+	$(PYTEST) -m bench -p no:xdist tests/bench
+
+simulate: $(VENV)/dev.stamp ## the simulation with SEEDS seeds
+	SAMBAND_SEEDS=$(SEEDS) $(PYTEST) -m simulation -n $(JOBS) -p no:benchmark tests/simulation
+
+soak: $(VENV)/dev.stamp ## kills and faults for a long time
+	tools/counterparts
+	$(PYTEST) -m soak -p no:xdist -p no:benchmark tests
+
+lock: $(VENV)/dev.stamp ## new versions of everything, into requirements/
+	tools/lock $(PYTHON)
+
+clean: ## the environment and everything that was made
+	rm -rf $(VENV) build dist $(CACHE)
+
+$(VENV)/%.stamp: requirements/%.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "samband needs Python 3.11 or newer, $(PYTHON) is " + sys.version.split()[0])'
+	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --require-hashes -r $<
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -1,0 +1,1 @@
+"""The real programs that samband talks to, started on loopback for one test."""
