@@ -1,1 +1,45 @@
-"""cli."""
+"""The command `samband`: one file per group of commands, each importing what it needs when it runs."""
+
+import os
+import sys
+
+import typer
+
+from daemon.cli import alerts, check, db, demo, incidents, replay, run
+
+app = typer.Typer(
+    name="samband",
+    help="Turns every monitoring alert into one justified incident in front of the right people.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(run.run)
+app.command()(check.check)
+app.command()(replay.replay)
+app.command()(demo.demo)
+app.add_typer(incidents.app, name="incidents")
+app.add_typer(alerts.app, name="alerts")
+app.add_typer(db.app, name="db")
+
+
+@app.callback(invoke_without_command=True)
+def samband(version: bool = typer.Option(False, "--version", help="Print the version and stop.")) -> None:
+    """Turns every monitoring alert into one justified incident in front of the right people."""
+    if version:
+        from importlib.metadata import version as version_of
+
+        print(f"samband {version_of('samband')}")
+        raise typer.Exit(0)
+
+
+def main() -> None:
+    """The command line. Exit codes: 0 fine, 1 found something, 2 could not run."""
+    try:
+        app()
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. The interpreter must not complain when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None

@@ -1,0 +1,139 @@
+"""The client commands' way to a running daemon: its HTTP API, with the operator's token."""
+
+import http.client
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote, urlencode, urlsplit
+
+import typer
+
+from daemon.cli.options import read_config
+from daemon.cli.output import COULD_NOT, FOUND, stop
+
+TIMEOUT_S = 30.0
+ANSWER_BYTES_MAX = 256 * 1024 * 1024
+PAGE = 500
+
+UrlOption = Annotated[
+    str,
+    typer.Option("--url", envvar="SAMBAND_URL", help="Address of the daemon; by default what the configuration says."),
+]
+TokenOption = Annotated[
+    str,
+    typer.Option(
+        "--token",
+        envvar="SAMBAND_TOKEN",
+        help="Its token; by default operator.token beside the store. Others see a command line: prefer the variable.",
+        show_envvar=True,
+    ),
+]
+
+
+class Client:
+    """One daemon. Every failure ends the command: a refusal with exit 1, anything else with exit 2."""
+
+    def __init__(self, url: str, token: str) -> None:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            stop(f"{url}: not the address of a daemon; it looks like http://127.0.0.1:8112")
+        self.url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        self._parts, self._token = parts, token
+
+    def get(self, path: str, query: Mapping[str, str] | None = None) -> Any:
+        """The answer to a GET."""
+        filled = {name: value for name, value in (query or {}).items() if value}
+        return self._ask("GET", f"{path}?{urlencode(filled)}" if filled else path)
+
+    def post(self, path: str, body: object) -> Any:
+        """The answer to a POST."""
+        return self._ask("POST", path, json.dumps(body).encode())
+
+    def items(self, path: str, query: Mapping[str, str], limit: int) -> Iterator[Any]:
+        """The items of a listing, page after page; 0: all of them."""
+        left, cursor = limit, ""
+        while True:
+            page = self.get(path, {**query, "limit": str(min(left, PAGE) if left else PAGE), "cursor": cursor})
+            items = page["items"]
+            yield from items[:left] if limit else items
+            left -= len(items)
+            cursor = page.get("next") or ""
+            if not cursor or (limit and left <= 0):
+                return
+
+    def _ask(self, method: str, path: str, body: bytes | None = None) -> Any:
+        headers = {"accept": "application/json", "user-agent": "samband-cli"}
+        if body is not None:
+            headers["content-type"] = "application/json"
+        if self._token:
+            headers["authorization"] = f"Bearer {self._token}"
+        kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
+        try:
+            connection = kind(self._parts.hostname or "", self._parts.port, timeout=TIMEOUT_S)
+            connection.request(method, self._parts.path.rstrip("/") + path, body, headers)
+            response = connection.getresponse()
+            raw = response.read(ANSWER_BYTES_MAX)
+            connection.close()
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            stop(f"{self.url}: no answer: {_told(error)}\nIs `samband run` running there? Another address: --url.")
+        if response.status >= 300:
+            self._refused(response.status, raw)
+        try:
+            return json.loads(raw)
+        except ValueError:
+            stop(f"{self.url}: answered something that is no JSON; is that samband?")
+
+    def _refused(self, status: int, raw: bytes) -> None:
+        text = _reason(raw)
+        if status in (401, 403):
+            remedy = "it wants a token: --token, SAMBAND_TOKEN, or --config of the daemon, to find its operator.token"
+            stop(f"{self.url}: {status}: {remedy}")
+        stop(f"{text or 'refused'} ({status})", FOUND if status in (404, 409, 422) else COULD_NOT)
+
+
+def connect(config: Path | None, url: str, token: str) -> Client:
+    """The client for these options. The operator's token is only ever sent where the configuration says."""
+    if url:
+        return Client(url, token)
+    settings = read_config(config, secrets=False)
+    address = settings.listen.internal
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
+    host = f"[{host}]" if ":" in host else host
+    return Client(f"http://{host}:{address.port}", token or _operator_token(Path(settings.store.path)))
+
+
+def incident_path(name: str) -> str:
+    """The API's path of an incident, by its id or INC-number."""
+    return f"/api/v1/incidents/{quote(name, safe='')}"
+
+
+def actor() -> str:
+    """Who acts, as the timeline shows it: the name under which this person is logged in."""
+    return os.environ.get("USER") or os.environ.get("LOGNAME") or ""
+
+
+def _operator_token(store: Path) -> str:
+    """The local operator's token; "" when there is none to be read, which is enough where `login: open` holds."""
+    try:
+        return store.with_name("operator.token").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _told(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def _reason(raw: bytes) -> str:
+    """What the daemon says, from a JSON answer of any of its shapes."""
+    try:
+        said = json.loads(raw)
+    except ValueError:
+        return raw[:500].decode("utf-8", "replace")
+    if isinstance(said, dict):
+        for key in ("error", "reason", "detail", "message", "text"):
+            if said.get(key):
+                return str(said[key])
+    return str(said)[:500]

@@ -1,0 +1,5 @@
+"""`samband demo`."""
+
+
+def demo() -> None:
+    """Demo."""
