@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 import zstandard
-from sqlalchemy import ColumnElement, Engine, RowMapping, Select, Table, and_, create_engine, select
+from sqlalchemy import ColumnElement, Engine, RowMapping, Select, Table, create_engine, select
 from sqlalchemy.pool import NullPool
 
 from daemon.store import schema
@@ -79,8 +79,8 @@ class Queries:
         that have left memory. Each has the columns of `incidents`, and name and service of its lead.
         """
         table, lead = schema.incidents, schema.history_alerts
-        chosen = [table, lead.c.name.label("lead_name"), lead.c.service.label("lead_service")]
-        query = select(*chosen).select_from(table.outerjoin(lead, lead.c.id == table.c.lead)).where(self._own(table))
+        query = select(table).add_columns(lead.c.name.label("lead_name"), lead.c.service.label("lead_service"))
+        query = query.select_from(table.outerjoin(lead, lead.c.id == table.c.lead)).where(self._own(table))
         for column, value in (where or {}).items():
             query = query.where(_concerns(value) if column == "service" else table.c[column] == value)
         if past:
@@ -213,7 +213,7 @@ class Queries:
             if found is None:
                 return table.c.scope == -1
             self._scope = found["id"]
-        return and_(table.c.scope == self._scope)
+        return table.c.scope == self._scope
 
     def _rows(self, query: "Select[tuple[object, ...]]") -> list[RowMapping]:
         with self._engine.connect() as connection:
@@ -228,7 +228,7 @@ def _concerns(service: str) -> ColumnElement[bool]:
 def _plain(data: bytes, place: str) -> bytes:
     try:
         return zstandard.ZstdDecompressor().decompress(data)
-    except zstandard.ZstdError as error:
+    except (zstandard.ZstdError, MemoryError) as error:
         raise StoreError(
             "damaged", f"{place}: not what was written ({error}); `samband db restore` takes a backup"
         ) from error

@@ -1,0 +1,137 @@
+"""Notices out of band: when nothing can be committed, the outbox is no way to say so.
+
+A notice goes straight to the `emergency:` sinks, at most one per cause in `EVERY_S`, under the key
+`samband-<host>-<cause>`, so that a pager makes one incident of all of them; when samband can do its
+job again, the same key is resolved. What such a sink answers is logged, and nothing is kept.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+from daemon import log
+from daemon.clock import Clock
+from daemon.core.model.incident import Action
+from daemon.core.view import IncidentView
+from sinks.base import Done, Http, Order, Outcome, Retry, Sink, Unsure
+
+EVERY_S = 900
+"""A cause that lasts is said again after so long."""
+TRIES = 5
+PAUSE_S = 5.0
+
+
+class Emergency:
+    """The sinks for such notices. host: the name of this machine, part of the key. clock: for times shown."""
+
+    def __init__(self, sinks: Sequence[Sink], http: Http, host: str, clock: Clock) -> None:
+        self._sinks, self._http, self._host, self._clock = sinks, http, host, clock
+        self._last: dict[str, float] = {}
+        self._since: dict[str, int] = {}
+        self._running: set[asyncio.Task[None]] = set()
+        self._turns = [asyncio.Lock() for _ in sinks]
+
+    def tell(self, cause: str, text: str) -> None:
+        """Sends a notice in the background, unless one of that cause has left within `EVERY_S`.
+
+        cause: a short word, part of the key. text: what happened and the remedy, without secrets.
+        """
+        now = asyncio.get_running_loop().time()
+        if cause in self._last and now - self._last[cause] < EVERY_S:
+            return
+        self._last[cause] = now
+        self._since.setdefault(cause, self._clock.wall_ms())
+        self._send(cause, "create", text)
+
+    def relieve(self, cause: str) -> None:
+        """The cause is over: what was told of that cause is resolved, in the background."""
+        if cause in self._since:
+            self._send(cause, "resolve", "samband works again")
+            del self._since[cause]
+            self._last.pop(cause, None)
+
+    async def close(self) -> None:
+        """Waits for notices that are on their way (each tries for some seconds at most)."""
+        await asyncio.gather(*self._running)
+
+    def _send(self, cause: str, action: Action, text: str) -> None:
+        order = self._order(cause, action, text)
+        for sink, turn in zip(self._sinks, self._turns, strict=True):
+            task = asyncio.create_task(self._in_turn(sink, turn, order), name=f"emergency {sink.name}")
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+
+    async def _in_turn(self, sink: Sink, turn: asyncio.Lock, order: Order) -> None:
+        """A resolve that overtook its notice would leave a page that nobody ends."""
+        async with turn:
+            await self._deliver(sink, order)
+
+    async def _deliver(self, sink: Sink, order: Order) -> None:
+        for turn in range(TRIES):
+            outcome = await sink.deliver(order, self._http)
+            match outcome:
+                case Done():
+                    log.SENT(sink=sink.name, action=order.action, key=order.key)
+                    return
+                case Retry() | Unsure() if turn + 1 < TRIES:
+                    # A second page under one key is the same page; at other sinks twice is better than never.
+                    await asyncio.sleep(max(PAUSE_S, outcome.after_ms / 1000))
+                case _:
+                    log.SEND_DEAD(sink=sink.name, action=order.action, key=order.key, detail=_masked(sink, outcome))
+                    return
+
+    def _order(self, cause: str, action: Action, text: str) -> Order:
+        now, key = self._clock.wall_ms(), f"samband-{self._host}-{cause}"
+        title = f"samband on {self._host} cannot do its job: {cause}"[:100]
+        return Order(
+            action=action,
+            purpose="page" if action == "create" else "resolve",
+            key=key,
+            incident=self._view(key, title, text, self._since[cause], now if action == "resolve" else 0),
+            title=title,
+            text=f"{title}\n{text}",
+            sent_at=now,
+            first_try_at=now,
+        )
+
+    def _view(self, key: str, title: str, text: str, since: int, until: int) -> IncidentView:
+        """What stands for an incident; samband itself keeps none of it."""
+        return IncidentView(
+            id=key,
+            ref=key,
+            title=title,
+            state="resolved" if until else "open",
+            generation=1,
+            priority="P1",
+            impact="high",
+            urgency="high",
+            derivation="samband cannot do its job",
+            owner="",
+            environment="production",
+            cause="",
+            opened_at=since,
+            acknowledged_at=0,
+            acknowledged_by="",
+            resolved_at=until,
+            resolved_by="samband" if until else "",
+            closed_at=0,
+            merged_into="",
+            cleared=False,
+            itself=True,
+            firing=0 if until else 1,
+            ended=1 if until else 0,
+            held=0,
+            services=(),
+            members=(),
+            summary=text,
+            link="",
+            told=(),
+            version=0,
+        )
+
+
+def _masked(sink: Sink, outcome: Outcome) -> str:
+    """What the sink said, without its secrets."""
+    text = f"{getattr(outcome, 'reason', '')} {getattr(outcome, 'detail', '')}"
+    for secret in sink.secrets:
+        text = text.replace(secret, "***") if secret else text
+    return text
