@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 _CONTROL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters but tab and line feed
@@ -18,6 +19,15 @@ def clean(text: str) -> str:
     """Text of several lines without control, invisible and direction characters and lone surrogates."""
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\u2028", "\n").replace("\u2029", "\n")
     return _NOT_TEXT.sub("\ufffd", _CONTROL.sub("", text.replace("\t", " ")))
+
+
+def cleaned(value: Any) -> Any:
+    """JSON with every text in it clean."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, list):
+        return [cleaned(one) for one in value]
+    return {clean(key): cleaned(one) for key, one in value.items()} if isinstance(value, dict) else value
 
 
 def cut(text: str, characters_max: int) -> str:

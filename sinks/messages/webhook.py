@@ -25,6 +25,7 @@ from sinks.base import (
 )
 from sinks.calls import Calls, Stop, encode
 from sinks.config import Secret, SecretFile, SinkConfig, secret_file_field
+from sinks.text import cleaned
 
 TYPE = {
     "create": "incident.opened",
@@ -115,7 +116,7 @@ def event_of(order: Order) -> dict[str, Any]:
         "type": "incident.updated" if raised else TYPE[order.action],
         "key": order.key,
         "sent_at": rfc3339(order.sent_at),
-        "incident": as_json(order.incident),
+        "incident": cleaned(as_json(order.incident)),
     }
 
 

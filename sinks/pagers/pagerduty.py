@@ -7,7 +7,7 @@ that is repeated late is looked for first, or says that it is a repeat.
 
 from collections.abc import Sequence
 from typing import Any, Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from pydantic import Field, model_validator
 
@@ -154,14 +154,11 @@ class PagerDuty:
         return problems
 
     def _rest(self, http: Http) -> Calls:
-        """The REST API stands beside the events': events.pagerduty.com, api.pagerduty.com."""
-        parts = urlsplit(self._config.url)
-        base = parts._replace(netloc="api." + parts.netloc.removeprefix("events.")).geturl()
         headers = {
             "Authorization": f"Token token={self._api_token}",
             "Accept": "application/vnd.pagerduty+json;version=2",
         }
-        return Calls(http, base if parts.netloc.startswith("events.") else self._config.url, headers, self.secrets)
+        return Calls(http, rest_address(self._config.url), headers, self.secrets)
 
     def _event_of(self, order: Order, *, repeat: bool) -> dict[str, Any]:
         if order.action in ("create", "reopen"):
@@ -175,6 +172,12 @@ class PagerDuty:
 
     def _request(self, event: dict[str, Any]) -> Request:
         return Request("POST", f"{self._config.url}/v2/enqueue", {"Content-Type": "application/json"}, encode(event))
+
+
+def rest_address(url: str) -> str:
+    """The REST API stands beside the events': events.pagerduty.com, api.pagerduty.com."""
+    scheme, _, host = url.partition("://")
+    return f"{scheme}://api.{host.removeprefix('events.')}" if host.startswith("events.") else url
 
 
 def _is_late(order: Order) -> bool:

@@ -11,7 +11,7 @@ from daemon.core.view import MEMBERS_SHOWN, IncidentView
 from sinks.base import Order
 from sinks.text import clean, cut, one_line, web_link
 
-SUMMARY_MAX, LINE_MAX, TEXT_MAX = 255, 1000, 20_000
+SUMMARY_MAX, LINE_MAX, MEMBER_MAX, TEXT_MAX = 255, 1000, 300, 20_000
 PROPERTY = "samband"
 """The issue property in which the ticket carries what it was last told; comments are its differences."""
 
@@ -75,7 +75,7 @@ def description_of(order: Order) -> dict[str, Any]:
 
 def _member_list(view: IncidentView) -> dict[str, Any]:
     lines = [
-        one_line(f"{m.status} {m.severity} {m.name} {m.service} {m.resource} {m.summary}", LINE_MAX)
+        one_line(f"{m.status} {m.severity} {m.name} {m.service} {m.resource} {m.summary}", MEMBER_MAX)
         for m in view.members[:MEMBERS_SHOWN]
     ]
     return {

@@ -84,7 +84,7 @@ class Fake:
     async def start(self) -> None:
         """Begins to listen (on a free port when none was given)."""
         app = web.Application(middlewares=[self._middleware], client_max_size=4 << 20)
-        app.add_routes([*self.routes(), web.get("/_fake", self._show), web.post("/_fake/faults", self._order)])
+        app.add_routes([web.get("/_fake", self._show), web.post("/_fake/faults", self._order), *self.routes()])
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True)

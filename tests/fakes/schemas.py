@@ -1,12 +1,12 @@
 """The vendors' JSON Schemas, where the data folder is there (environment variable SAMBAND_DATA)."""
 
 import json
-import os
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from jsonschema import Draft202012Validator
+
+from tests import shared_data
 
 
 def violations_of(name: str, body: Any) -> str:
@@ -21,8 +21,7 @@ def violations_of(name: str, body: Any) -> str:
 
 @cache
 def _validator(name: str) -> Draft202012Validator | None:
-    data = os.environ.get("SAMBAND_DATA")
-    if not data:
+    if shared_data.FOLDER is None:
         return None
-    path = Path(data) / "schemas" / f"{name}.schema.json"
+    path = shared_data.FOLDER / "schemas" / f"{name}.schema.json"
     return Draft202012Validator(json.loads(path.read_text()))

@@ -42,7 +42,7 @@ class FakeWebhook(Fake):
 
     def routes(self) -> list[web.RouteDef]:
         """Any path."""
-        return [web.post("/{path:.*}", self._take), web.head("/{path:.*}", self._head, allow_head=False)]
+        return [web.post("/{path:.*}", self._take), web.head("/{path:.*}", self._head)]
 
     def objects(self, key: str) -> list[Message]:
         """The messages that opened something under this key (copies under one idempotency key are one)."""
