@@ -1,5 +1,37 @@
-"""`samband demo`."""
+"""`samband demo`: the daemon with a small estate that breaks, to see what it makes of it."""
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from daemon.cli.output import stop
 
 
-def demo() -> None:
-    """Demo."""
+def demo(
+    seconds: Annotated[float, typer.Option(min=0, help="End after so many seconds; 0: with Ctrl-C.")] = 0,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on; if it is taken, a free one.")] = 8112,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--dir", metavar="DIR", help="Keep configuration, state and log there.", show_default="a temporary one"),
+    ] = None,
+) -> None:
+    """Shows samband at work: a small estate, steady noise, a flapping check, a database outage over eleven services.
+
+    The daemon, its store and every HTTP request are real; a pager, a ticket system and a status page
+    on this machine stand in for the services at the far end. Nothing leaves the machine.
+
+    Example: samband demo
+    """
+    from daemon.demo.show import CouldNotStart, Demo
+
+    with tempfile.TemporaryDirectory(prefix="samband-demo-") as temporary:
+        place = folder or Path(temporary)
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            Demo(place.absolute(), port).run(seconds)
+        except KeyboardInterrupt:
+            print("\nbye")
+        except (CouldNotStart, OSError) as error:
+            stop(str(error))

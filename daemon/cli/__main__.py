@@ -1,0 +1,5 @@
+"""`python -m daemon.cli` is `samband`."""
+
+from daemon.cli import main
+
+main()
