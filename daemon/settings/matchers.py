@@ -38,8 +38,13 @@ class Term(NamedTuple):
     value: str
 
     def __str__(self) -> str:
-        quoted = self.value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        return f'{self.name}{self.operator}"{quoted}"'
+        plain = self.name and not any(char in _RESERVED or char.isspace() for char in self.name)
+        return f"{self.name if plain else _quote(self.name)}{self.operator}{_quote(self.value)}"
+
+
+def _quote(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
 
 
 @dataclass(frozen=True)
