@@ -57,7 +57,6 @@ class Engine:
         self.policy = policy
         self.now_ms = now_ms
         self.trace: list[tuple[int, int]] | None = None
-        self._replies: list[Reply] = []
 
     def set_policy(self, policy: Policy) -> None:
         """Another policy from the next fold on, whose first record says so (PolicyChanged)."""
@@ -91,41 +90,65 @@ class Engine:
         At the same instant the record comes first, deadlines among themselves by (due, id). An
         exception takes back its record or disarms its deadline; the rest goes on.
         """
-        ctx = Context(self.state, self.policy, self.now_ms)
-        replies: list[Reply] = []
-        quarantined: list[Quarantined] = []
-        for index, record in enumerate(records):
-            if not isinstance(record, Resumed | ClockStepped):
-                self._deadlines(ctx, record.at - 1, quarantined)
-                self.now_ms = max(self.now_ms, record.at)
-            ctx.now = self.now_ms
-            self._one(ctx, record, index, replies, quarantined)
-        self._deadlines(ctx, now_ms, quarantined)
-        self.now_ms = max(self.now_ms, now_ms)
+        try:
+            run = self._run(records, now_ms, careful=False)
+        except Exception:  # noqa: BLE001 - the careful run finds the culprit and tells
+            run = self._run(records, now_ms, careful=True)
         rows = self.state.take_changes()
         digest = blake2b(digest_size=16)
         for row in rows:
             digest.update(row.image if row.image is not None else b"-%d" % row.id)
-        digest.update(_encode(ctx.effects))
-        return Changes(ctx.effects, rows, replies, quarantined, ctx.counts, digest.digest(), self.next_due())
+        digest.update(_encode(run.ctx.effects))
+        ctx = run.ctx
+        return Changes(ctx.effects, rows, run.replies, run.quarantined, ctx.counts, digest.digest(), self.next_due())
+
+    def _run(self, records: Sequence[AnyRecord], now_ms: int, *, careful: bool) -> "_Run":
+        """One run over the batch. Without care an exception takes back the whole of it, and is raised.
+
+        Marking before every record would copy the same incident a thousand times in a storm; so it
+        is done only in the second run of a batch in which something raised. Both give the same.
+        """
+        state, began, traced = self.state, self.now_ms, len(self.trace or ())
+        run = _Run(Context(state, self.policy, self.now_ms), careful)
+        state.mark()
+        try:
+            for index, record in enumerate(records):
+                if not isinstance(record, Resumed | ClockStepped):
+                    self._deadlines(run, record.at - 1)
+                    self.now_ms = max(self.now_ms, record.at)
+                run.ctx.now = self.now_ms
+                self._one(run, record, index)
+            self._deadlines(run, now_ms)
+        except Exception:
+            state.undo()
+            state.rebuild_deadlines()
+            self.now_ms = began
+            if self.trace is not None:
+                del self.trace[traced:]
+            raise
+        self.now_ms = max(self.now_ms, now_ms)
+        return run
 
     # ---- one record --------------------------------------------------------------------------
-    def _one(
-        self, ctx: Context, record: AnyRecord, index: int, replies: list[Reply], quarantined: list[Quarantined]
-    ) -> None:
-        self.state.mark()
-        effects, answers = len(ctx.effects), len(replies)
-        try:
-            self._record(ctx, record, index, replies)
+    def _one(self, run: "_Run", record: AnyRecord, index: int) -> None:
+        ctx = run.ctx
+        if not run.careful:
+            self._record(ctx, record, index, run.replies)
             remember_touched(ctx)
-        except Exception as error:  # noqa: BLE001 - one bad record must not cost the others: undone, set aside, told
+            return
+        self.state.mark()
+        effects, answers = len(ctx.effects), len(run.replies)
+        try:
+            self._record(ctx, record, index, run.replies)
+            remember_touched(ctx)
+        except Exception as error:  # noqa: BLE001 - one bad record must not cost the others
             self.state.undo()
             ctx.touched.clear()
-            del ctx.effects[effects:], replies[answers:]
-            quarantined.append(Quarantined(index, f"{type(error).__name__}: {error}"))
+            del ctx.effects[effects:], run.replies[answers:]
+            run.quarantined.append(Quarantined(index, f"{type(error).__name__}: {error}"))
             ctx.count("quarantined", type(record).__name__)
             if isinstance(record, CommandGiven):
-                replies.append(Reply(index, "invalid", "samband could not carry this out; it is set aside", 0))
+                run.replies.append(Reply(index, "invalid", "samband could not carry this out; it is set aside", 0))
 
     def _record(self, ctx: Context, record: AnyRecord, index: int, replies: list[Reply]) -> None:
         match record:
@@ -193,22 +216,26 @@ class Engine:
                     self.state.annotations[refresh.alert] = refresh.annotations
 
     # ---- deadlines ---------------------------------------------------------------------------
-    def _deadlines(self, ctx: Context, until: int, quarantined: list[Quarantined]) -> None:
-        state = self.state
+    def _deadlines(self, run: "_Run", until: int) -> None:
+        state, ctx = self.state, run.ctx
         while (found := state.next_deadline()) is not None and found[0] <= until:
             due, number, field = found
             state.take_deadline()
             self.now_ms = ctx.now = max(self.now_ms, due)
+            if not run.careful:
+                self._deadline(ctx, number, field)
+                remember_touched(ctx)
+                continue
             state.mark()
             effects = len(ctx.effects)
             try:
                 self._deadline(ctx, number, field)
                 remember_touched(ctx)
-            except Exception as error:  # noqa: BLE001 - one bad record must not cost the others: undone, set aside, told
+            except Exception as error:  # noqa: BLE001 - a deadline that raises must not stop every batch after it
                 state.undo()
                 ctx.touched.clear()
                 del ctx.effects[effects:]
-                quarantined.append(Quarantined(-1, f"{field} of {number}: {type(error).__name__}: {error}"))
+                run.quarantined.append(Quarantined(-1, f"{field} of {number}: {type(error).__name__}: {error}"))
                 self._disarm(ctx, number, field, error)
 
     def _deadline(self, ctx: Context, number: int, field: str) -> None:
@@ -252,6 +279,15 @@ class Engine:
         self._alert(ctx, self_alert(record))
         remember_touched(ctx)
         ctx.count("quarantined", field)
+
+
+class _Run:
+    """One run over a batch, and what it has gathered."""
+
+    def __init__(self, ctx: Context, careful: bool) -> None:
+        self.ctx, self.careful = ctx, careful
+        self.replies: list[Reply] = []
+        self.quarantined: list[Quarantined] = []
 
 
 def self_alert(record: SelfNoticed) -> ParsedAlert:

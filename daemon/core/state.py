@@ -6,7 +6,6 @@ in a batch is in `dirty`; the images of these rows are what the store writes to 
 """
 
 from collections.abc import Iterable, Iterator
-from copy import copy
 from heapq import heapify, heappop, heappush
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -83,7 +82,8 @@ class Table(Generic[T]):
         state = self._state
         if number not in state.saved:
             state.saved.add(number)
-            state.log.append((self.rows, number, copy(row)))
+            old: Any = row
+            state.log.append((self.rows, number, old.__copy__()))
         return row
 
     def add(self, row: T) -> T:
