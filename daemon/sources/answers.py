@@ -23,7 +23,7 @@ class Answer(msgspec.Struct, frozen=True):
     async def send(self, send: Send) -> None:
         """Sends it over ASGI."""
         length = (b"content-length", str(len(self.body)).encode())
-        kind = (JSON,) if self.body else ()
+        kind = (JSON,) if self.body and not any(name == b"content-type" for name, _ in self.headers) else ()
         await send(
             {
                 "type": "http.response.start",

@@ -1,0 +1,107 @@
+"""`/api/v1/incidents`: the list, the single one, and the responder's verbs."""
+
+import asyncio
+from typing import Any
+
+from daemon import log
+from daemon.api.acts import Acts
+from daemon.api.history import Filters, held_back, reference_number
+from daemon.api.surface import Pace, Surface, newest_first
+from daemon.core.communication import picture
+from daemon.core.effects import Reply
+from daemon.core.model.ids import parse_id, public_id
+from daemon.core.model.incident import Incident
+from daemon.core.records import CommandGiven
+from daemon.core.state import State
+from daemon.core.view_json import as_json
+
+VERBS = {"ack": "acknowledge", "acknowledge": "acknowledge", "resolve": "resolve", "publish": "publish"}
+"""The verb of the path -> the verb of the command."""
+
+PAST_STATES = frozenset({"closed", "merged"})
+"""States in which an incident may have left memory."""
+
+
+async def list_incidents(surface: Surface, filters: Filters, limit: int, cursor: str) -> dict[str, Any]:
+    """A page, newest first, of those in memory and those in the store. The cursor is the id of the page's last."""
+    state, pace = surface.runtime.engine.state, Pace()
+    before = parse_id(cursor)
+    past: list[dict[str, Any]] = []
+    if filters.get("state", PAST_STATES) & PAST_STATES:
+        past = await surface.history.past(filters, before, limit + 1)
+    items: list[dict[str, Any]] = []
+    for number in newest_first(state.incidents.rows, before):
+        if pace.tired:
+            await asyncio.sleep(0)
+        incident = state.incidents.rows.get(number)
+        if incident is not None and wanted(state, incident, filters):
+            items.append(incident_json(surface, number))
+            if len(items) > limit:
+                break
+    # What left memory while this was put together stands in both; ids have a fixed width, so that they sort as text.
+    merged = {item["id"]: item for item in (*past, *items)}
+    page = [merged[number] for number in sorted(merged, reverse=True)][: limit + 1]
+    more = len(page) > limit
+    return {"items": page[:limit], "next": page[limit - 1]["id"] if more else None}
+
+
+def wanted(state: State, incident: Incident, filters: Filters) -> bool:
+    """Whether the incident passes the filters."""
+    for name, values in filters.items():
+        match name:
+            case "service":
+                if not any(row.service in values for row in state.incident_services(incident.id)):
+                    return False
+            case _:
+                if getattr(incident, name) not in values:
+                    return False
+    return True
+
+
+def incident_json(surface: Surface, number: int, *, members: bool = False) -> dict[str, Any]:
+    """The incident as it stands. Raises KeyError when there is none."""
+    engine = surface.runtime.engine
+    view = picture(engine.state, engine.policy, number, surface.runtime.now_ms(), surface.link_base)
+    return as_json(view, members=members)
+
+
+def find(state: State, name: str) -> int:
+    """The id of the incident with this id or reference (INC-4211); 0 for none."""
+    number = parse_id(name)
+    if number:
+        return number if number in state.incidents.rows else 0
+    reference = reference_number(name)
+    return next((row.id for row in state.incidents.rows.values() if row.number == reference), 0)
+
+
+async def show(surface: Surface, name: str) -> dict[str, Any] | None:
+    """The incident with members, timeline and deliveries; None when there is none. Raises HistoryError."""
+    state = surface.runtime.engine.state
+    number = find(state, name)
+    if not number:
+        return await surface.history.one(name, parse_id(name))
+    family = list(state.family(number))
+    timeline = await surface.history.timeline(family)
+    deliveries = await surface.history.deliveries(family)
+    if number not in state.incidents.rows:
+        return await surface.history.one(name, number)
+    shown = incident_json(surface, number, members=True)
+    return {**shown, "timeline": timeline, "deliveries": deliveries + held_back(state, number)}
+
+
+async def act(surface: Surface, acts: Acts, key: str, verb: str, number: int, actor: str, note: str) -> Reply:
+    """Carries a verb out and returns what came of it, once it is durable. Raises NotDurable.
+
+    The same key again gets the same answer, and nothing is done twice.
+    """
+
+    async def command() -> Reply:
+        arguments = {"note": note} if note else {}
+        record = CommandGiven(surface.runtime.now_ms(), key, actor, VERBS[verb], number, arguments)
+        (reply,) = await surface.runtime.submit([record])
+        if reply is None:
+            raise RuntimeError("a command was not answered")
+        log.COMMAND(verb=VERBS[verb], incident=public_id(number), actor=actor, outcome=reply.status, text=reply.text)
+        return reply
+
+    return await acts.once(key, command)

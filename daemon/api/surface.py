@@ -1,0 +1,55 @@
+"""What the API reads and acts through, handed in by the composition root."""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from daemon.api.history import History
+from daemon.runtime import Runtime
+
+SLICE_S = 0.002
+"""So long a listing may hold the event loop before others get their turn."""
+
+LIMIT_DEFAULT, LIMIT_MAX = 1000, 1000
+
+T = TypeVar("T")
+
+
+@dataclass
+class Surface:
+    """The daemon as the API sees it. sources: name -> type, of what is configured now."""
+
+    runtime: Runtime
+    history: History
+    sources: Mapping[str, str]
+    link_base: str
+    version: str
+    started_ms: int
+
+
+class Pace:
+    """Tells a loop when it has held the event loop for its slice."""
+
+    __slots__ = ("_until",)
+
+    def __init__(self) -> None:
+        self._until = time.perf_counter() + SLICE_S
+
+    @property
+    def tired(self) -> bool:
+        """Whether others should have their turn now (`await asyncio.sleep(0)`), after which it starts anew."""
+        now = time.perf_counter()
+        if now < self._until:
+            return False
+        self._until = now + SLICE_S
+        return True
+
+
+def newest_first(rows: Mapping[int, T], before: int) -> Iterator[int]:
+    """The ids of a table from the newest down, those below `before` only (0: all)."""
+    numbers = sorted(rows)
+    while numbers:
+        number = numbers.pop()
+        if not before or number < before:
+            yield number
