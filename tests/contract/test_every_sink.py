@@ -193,7 +193,9 @@ def test_a_mistake_in_the_configuration_shows_no_secret(name: str) -> None:
     assert "colour" in str(caught.value)
 
 
-HOSTILE = "\x00\x1b[31m\u202e<script>alert(1)</script> {code} [a|http://evil] *b* @here <!channel> \r\n\ud800\ufffe" + "ü" * 9
+HOSTILE = (
+    "\x00\x1b[31m\u202e<script>alert(1)</script> {code} [a|http://evil] *b* @here <!channel> \r\n\ud800\ufffe" + "ü" * 9
+)
 
 
 @EVERY

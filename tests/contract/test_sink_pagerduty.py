@@ -126,9 +126,7 @@ async def test_a_look_is_by_the_whole_key() -> None:
 async def test_throttling_without_a_time_leaves_the_pause_to_us() -> None:
     async with bench("pagerduty") as one:
         one.fake.misbehave("status", status=429, body='{"status":"throttle exceeded"}')
-        assert await one.sink.deliver(order(), one.http) == Retry(
-            Reason.THROTTLED, '{"status":"throttle exceeded"}', 0
-        )
+        assert await one.sink.deliver(order(), one.http) == Retry(Reason.THROTTLED, '{"status":"throttle exceeded"}', 0)
 
 
 async def test_the_largest_page_is_below_the_limit() -> None:

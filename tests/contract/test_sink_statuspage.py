@@ -93,7 +93,10 @@ async def test_the_last_one_turns_the_component_green() -> None:
         ref = await created(one)
         await one.sink.deliver(order("resolve", shown=ENDED, ref=ref, components={"Checkout": "operational"}), one.http)
         assert one.fake.shown[CHECKOUT] == "operational"
-        assert one.fake.entries[0].updates[0][1] == "Checkout: this incident, which began at 2026-12-02 03:00 UTC, is over."
+        assert (
+            one.fake.entries[0].updates[0][1]
+            == "Checkout: this incident, which began at 2026-12-02 03:00 UTC, is over."
+        )
 
 
 async def test_components_are_looked_up_by_name_when_none_are_configured() -> None:

@@ -49,6 +49,7 @@ def wrong_fields(body: Any, site: Any, *, new: bool) -> dict[str, str]:
     if fields.get("priority", {"name": "High"}).get("name") not in PRIORITIES:
         wrong["priority"] = "The priority selected is invalid."
     changes = body.get("update", {}).get("labels", [])
+    changes = changes if isinstance(changes, list) else []
     for label in [*fields.get("labels", []), *(value for change in changes for value in change.values())]:
         if " " in label or len(label) > 255:
             wrong["labels"] = f"The label '{label}' contains spaces which is invalid."
