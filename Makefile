@@ -49,7 +49,7 @@ bench: $(VENV)/dev.stamp ## how fast; on a machine that does nothing else
 	$(PYTEST) -m bench -p no:xdist tests/bench
 
 simulate: $(VENV)/dev.stamp ## the simulation with SEEDS seeds
-	SAMBAND_SEEDS=$(SEEDS) $(PYTEST) -m simulation -n $(JOBS) -p no:benchmark tests/simulation
+	$(BIN)/python -m tests.simulation --count $(SEEDS)
 
 soak: $(VENV)/dev.stamp ## kills and faults for a long time
 	tools/counterparts
