@@ -1,5 +1,6 @@
 """`samband check`: whether a configuration would work, with the place and remedy of every mistake."""
 
+import re
 import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 
 def check(
     config: ConfigOption = None,
-    live: Annotated[bool, typer.Option("--live", help="Also ask every sink whether it would work; creates nothing.")] = False,
+    live: Annotated[
+        bool, typer.Option("--live", help="Also ask every sink whether it would work; creates nothing.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Checks a configuration: every mistake with its file, line, column, key and remedy.
@@ -49,7 +52,8 @@ def check(
 
 
 def _row(finding: "Finding") -> dict[str, Any]:
-    file, line, column = (finding.place.rsplit(":", 2) + ["0", "0"])[:3] if ":" in finding.place else (finding.place, "0", "0")
+    found = re.fullmatch(r"(.*):(\d+):(\d+)", finding.place)
+    file, line, column = found.groups() if found else (finding.place, "0", "0")
     return {
         "level": finding.level,
         "file": file,

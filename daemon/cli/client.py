@@ -16,6 +16,7 @@ from daemon.cli.output import COULD_NOT, FOUND, stop
 TIMEOUT_S = 30.0
 ANSWER_BYTES_MAX = 256 * 1024 * 1024
 PAGE = 500
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # where to ask one that listens everywhere
 
 UrlOption = Annotated[
     str,
@@ -99,7 +100,7 @@ def connect(config: Path | None, url: str, token: str) -> Client:
         return Client(url, token)
     settings = read_config(config, secrets=False)
     address = settings.listen.internal
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
+    host = _EVERYWHERE.get(address.host, address.host)
     host = f"[{host}]" if ":" in host else host
     return Client(f"http://{host}:{address.port}", token or _operator_token(Path(settings.store.path)))
 

@@ -1,5 +1,6 @@
 """`samband demo`: the daemon with a small estate that breaks, to see what it makes of it."""
 
+import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +15,9 @@ def demo(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on; if it is taken, a free one.")] = 8112,
     folder: Annotated[
         Path | None,
-        typer.Option("--dir", metavar="DIR", help="Keep configuration, state and log there.", show_default="a temporary one"),
+        typer.Option(
+            "--dir", metavar="DIR", help="Keep configuration, state and log there.", show_default="a temporary one"
+        ),
     ] = None,
 ) -> None:
     """Shows samband at work: a small estate, steady noise, a flapping check, a database outage over eleven services.
@@ -26,11 +29,14 @@ def demo(
     """
     from daemon.demo.show import CouldNotStart, Demo
 
+    def out(text: str) -> None:
+        print(text, flush=True)
+
     with tempfile.TemporaryDirectory(prefix="samband-demo-") as temporary:
         place = folder or Path(temporary)
         try:
             place.mkdir(parents=True, exist_ok=True)
-            Demo(place.absolute(), port).run(seconds)
+            Demo(place.absolute(), port, out, colour=sys.stdout.isatty()).run(seconds)
         except KeyboardInterrupt:
             print("\nbye")
         except (CouldNotStart, OSError) as error:

@@ -1,5 +1,6 @@
 """`samband incidents`: what is open, why it is one thing, and the responder's verbs."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -162,7 +163,7 @@ def _delivery(one: dict[str, Any]) -> tuple[object, ...]:
     return one.get("sink"), one.get("purpose"), one.get("state"), one.get("reference") or "", one.get("attempts")
 
 
-def _section(name: str, columns: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
+def _section(name: str, columns: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> None:
     if rows:
         print(f"\n{name}")
         print_table(columns, rows)

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", metavar="FILE", help="The configuration; without it the defaults hold.", show_default=False),
+    typer.Option(
+        "--config", metavar="FILE", help="The configuration; without it the defaults hold.", show_default=False
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 

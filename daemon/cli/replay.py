@@ -79,7 +79,7 @@ def _duration(text: str) -> int:
 
 
 def _policy_from(settings: "Settings") -> "PolicyFrom":
-    """The policy for the time of the recording. Mistakes in the catalogue end the command here, before the first line."""
+    """The policy for the time of the recording. Mistakes in the catalogue's files end the command."""
     from daemon.assembly import assemble
     from daemon.rehearsal.replay import POLICY_DAYS
     from daemon.settings import ConfigError

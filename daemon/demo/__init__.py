@@ -1,1 +1,1 @@
-"""The demo: a small estate, receivers that stand in for the services at the far end, and a script that breaks things."""
+"""The demo: a small estate, receivers in place of the services at the far end, a script that breaks things."""

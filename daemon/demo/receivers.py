@@ -55,7 +55,7 @@ def _handler_of(routes: list[tuple[re.Pattern[str], Route]]) -> type[BaseHTTPReq
             self.end_headers()
             self.wfile.write(body)
 
-        do_GET = do_POST = do_PUT = do_PATCH = do_HEAD = _any  # noqa: N815  # names that http.server looks for
+        do_GET = do_POST = do_PUT = do_PATCH = do_HEAD = _any  # the names that http.server looks for
 
         def log_message(self, format: str, *args: Any) -> None:
             """Says nothing: the services say themselves what they are told."""
@@ -95,7 +95,10 @@ class Desk(Receiver):
                 rf"PUT {issue}": self._edit,
                 rf"GET {issue}/comment": lambda key, _: (200, {"comments": []}),
                 rf"POST {issue}/comment": self._comment,
-                rf"GET {issue}/transitions": lambda key, _: (200, {"transitions": [_transition("31"), _transition("11")]}),
+                rf"GET {issue}/transitions": lambda key, _: (
+                    200,
+                    {"transitions": [_transition("31"), _transition("11")]},
+                ),
                 rf"POST {issue}/transitions": self._move,
                 r"POST /rest/api/3/issueLink": lambda _, link: (201, None),
                 r"POST /rest/api/3/search/jql": self._search,
@@ -149,7 +152,9 @@ class PublicPage(Receiver):
                 rf"GET {page}/components": lambda _, body: (200, known),
                 rf"GET {page}/incidents(?:/unresolved)?": lambda _, body: (200, list(self._entries.values())),
                 rf"POST {page}/incidents": self._create,
-                rf"GET {page}/incidents/(e\d+)": lambda key, _: (200, self._entries[key]) if key in self._entries else (404, {}),
+                rf"GET {page}/incidents/(e\d+)": lambda key, _: (
+                    (200, self._entries[key]) if key in self._entries else (404, {})
+                ),
                 rf"PATCH {page}/incidents/(e\d+)": self._edit,
             }
         )

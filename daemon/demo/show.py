@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,14 @@ class CouldNotStart(Exception):
 
 
 class Demo:
-    """One run of the demo in `folder`, where the configuration, the state and the daemon's log are."""
+    """One run of the demo in `folder`, where the configuration, the state and the daemon's log are.
 
-    def __init__(self, folder: Path, port: int) -> None:
+    port: the daemon's; a free one when it is taken. out: takes each line that is shown, `colour`ed or not.
+    """
+
+    def __init__(self, folder: Path, port: int, out: Callable[[str], None], *, colour: bool) -> None:
         self.port = port if _is_free(port) else _free_port()
-        self._folder = folder
-        self._colour = sys.stdout.isatty()
+        self._folder, self._out, self._colour = folder, out, colour
         self._speaking = threading.Lock()
         self._seen: dict[str, tuple[Any, ...]] = {}
         self._firing: dict[str, float] = {}
@@ -101,11 +104,11 @@ class Demo:
         lines = [f"{time.strftime('%H:%M:%S')} {mark}{kind:<8}{plain} {first}"]
         lines += [f"{'':<17} {mark}{line}{plain}" for line in rest]
         with self._speaking:
-            print("\n".join(lines), flush=True)
+            self._out("\n".join(lines))
 
     def _introduce(self) -> None:
         base = f"http://127.0.0.1:{self.port}"
-        print(
+        self._out(
             f"samband runs on {base}; everything it needs is in {self._folder}\n"
             "  look from another terminal:\n"
             f"    samband incidents list --url {base}\n"
@@ -113,9 +116,8 @@ class Demo:
             f"    curl -s {base}/api/v1/incidents\n"
             f"    curl -s {base}/metrics\n"
             "  add an alert of your own:\n"
-            f"    curl -s {base}/api/v1/alerts -d '{{\"name\": \"Hello\", \"severity\": \"critical\", \"service\": \"cart\"}}'\n"
-            "  Ctrl-C ends it.\n",
-            flush=True,
+            f'    curl -s {base}/api/v1/alerts -d \'{{"name": "Hello", "severity": "critical", "service": "cart"}}\'\n'
+            "  Ctrl-C ends it.\n"
         )
 
     # ---- the daemon ----------------------------------------------------------------------------
@@ -124,8 +126,14 @@ class Demo:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("SAMBAND_")}
         with self._log.open("ab") as log:
             # A session of its own: Ctrl-C is ours to pass on, after the last word.
-            self._daemon = subprocess.Popen(
-                command, cwd=self._folder, env=kept, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            self._daemon = subprocess.Popen(  # noqa: S603  # our own command
+                command,
+                cwd=self._folder,
+                env=kept,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         deadline = time.monotonic() + START_S_MAX
         while time.monotonic() < deadline and self._daemon.poll() is None:

@@ -11,6 +11,7 @@ from daemon.core.records import AlertSeen
 from daemon.sources.formats import native
 from daemon.sources.formats.base import Context
 
+LINES_PER_LOOK = 1000
 _GZIP = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
 
@@ -37,7 +38,8 @@ class Recording:
     lines that name none; "" takes the only one there is.
 
     A line arrives at its `received_at`, else at its `ends_at` when resolved, else at `starts_at`, and
-    never before the line above it. `lines` counts what has been read so far, blank lines included.
+    never before the line above it. `lines` counts what has been read so far, blank lines included; `share` is
+    about how much of the file that is, 0 to 1.
     """
 
     def __init__(self, path: Path, sources: Mapping[str, Reading] | None, default: str = "") -> None:
@@ -46,23 +48,19 @@ class Recording:
         self._sources = sources
         self._default = default or (next(iter(sources)) if sources and len(sources) == 1 else "")
         self._size = max(path.stat().st_size, 1)
-        self._file: IO[bytes] | None = None
-
-    @property
-    def share(self) -> float:
-        """How much of the file has been read, 0 to 1."""
-        return min(self._file.tell() / self._size, 1.0) if self._file is not None else 0.0
+        self.share = 0.0
 
     def __iter__(self) -> Iterator[AlertSeen | BadLine]:
         """The lines in the order of the file. Raises OSError or EOFError when the file cannot be read (to its end)."""
         now = 0
         with open(self.path, "rb") as file:
-            self._file = file
             zipped = file.read(2) == _GZIP
             file.seek(0)
             text = cast(IO[bytes], gzip.GzipFile(fileobj=file)) if zipped else file
             for number, line in enumerate(text, 1):
                 self.lines = number
+                if not number % LINES_PER_LOOK:
+                    self.share = min(file.tell() / self._size, 1.0)
                 line = line.removeprefix(_BOM).strip() if number == 1 else line.strip()
                 if not line:
                     continue
@@ -70,7 +68,6 @@ class Recording:
                 if isinstance(found, AlertSeen):
                     now = found.at
                 yield found
-            self._file = None
 
     def _read(self, number: int, line: bytes, now: int) -> AlertSeen | BadLine:
         try:

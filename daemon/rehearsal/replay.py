@@ -154,9 +154,7 @@ class Replay:
 
     def _note_gone(self, engine: Engine, changes: Changes) -> None:
         """Incidents that were closed leave the state: their last picture is taken from what they left behind."""
-        left = [
-            LiveRow(row.kind, row.id, row.history, row.extra) for row in changes.changed if row.history is not None
-        ]
+        left = [LiveRow(row.kind, row.id, row.history, row.extra) for row in changes.changed if row.history is not None]
         if left:
             gone = State.load(left, 0, 0)
             self._note(gone)
