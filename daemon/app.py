@@ -6,34 +6,27 @@ import os
 import random
 import signal
 import socket
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Coroutine
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from daemon import log, metrics
-from daemon import outbox_rules as rules
-from daemon.access import Access, OperatorTokenError, digest, operator_token
+from daemon import log, metrics, wiring
+from daemon.access import OperatorTokenError, operator_token
 from daemon.api import app as api
 from daemon.api.front import Front
 from daemon.api.history import History
 from daemon.api.observe import observe_state
 from daemon.api.surface import Surface
-from daemon.assembly import Assembly, assemble
+from daemon.assembly import Assembly
 from daemon.clock import SystemClock
-from daemon.core.model.alert import ParsedAlert
 from daemon.emergency import Emergency
 from daemon.http_client import HttpClient
 from daemon.listening import Listener, ListenError, bind
 from daemon.outbox import Outbox
-from daemon.outbox_orders import Style
-from daemon.runtime import NotDurable, Runtime
-from daemon.settings import ConfigError, Settings, load
-from daemon.settings.check import Finding, check
-from daemon.settings.hours import zone
-from daemon.settings.sources import AlertmanagerSource
-from daemon.sources.http import Intake, Source, Unavailable
-from daemon.store.base import DeadLetter, OutboxRow, StoreError
+from daemon.runtime import Runtime
+from daemon.settings import ConfigError
+from daemon.sources.http import Intake
+from daemon.store.base import OutboxRow, StoreError
 from daemon.store.queries import Queries, reading
 from daemon.store.sqlite import SqliteStore
 
@@ -46,18 +39,14 @@ OUTBOX_GRACE_S = 10.0
 FINE, FAILED, COULD_NOT = 0, 1, 2
 
 
-class CannotStart(Exception):
-    """The daemon cannot run as configured; the text names place and remedy. Exit code 2."""
-
-
 def run(config: Path | None) -> int:
     """Runs the daemon until it is told to stop, and returns the exit code: 0, 1 (it had to stop), 2 (could not run)."""
     log.configure()
     try:
-        assembly = _configured(config)
+        assembly = wiring.configured(config)
         address = assembly.settings.listen.internal
         bound = bind(address.host, address.port)
-    except (ConfigError, CannotStart, ListenError) as error:
+    except (ConfigError, wiring.CannotStart, ListenError) as error:
         log.START_FAILED(text=str(error))
         return COULD_NOT
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
@@ -65,7 +54,7 @@ def run(config: Path | None) -> int:
 
 
 def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
-    """uvloop's where it is installed (the extra `uvloop`), else asyncio's own."""
+    """The one of uvloop where it is installed (the extra `uvloop`), else asyncio's."""
     try:
         import uvloop
     except ImportError:
@@ -74,61 +63,12 @@ def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
     return loop
 
 
-def _configured(config: Path | None) -> Assembly:
-    """Reads and checks the configuration. Raises ConfigError, CannotStart."""
-    assembly = assemble(load(config), from_ms=SystemClock().wall_ms())
-    findings = check(assembly.settings, assembly.entries, assembly.inactive)
-    errors = [str(one) for one in findings if one.level == "error"]
-    if errors:
-        raise CannotStart("\n".join(errors))
-    _tell(findings)
-    log.conceal(_secrets(assembly))
-    return assembly
-
-
-def _tell(findings: Sequence[Finding]) -> None:
-    for one in findings:
-        if one.key == "login":
-            log.LOGIN_OPEN(place=one.place, remedy=one.remedy)
-        else:
-            log.CONFIG_NOTICE(level=one.level, place=one.place, key=one.key, text=one.text, remedy=one.remedy)
-
-
-def _secrets(assembly: Assembly) -> list[str]:
-    teams = ["", *assembly.entries.teams]
-    sinks = [assembly.sinks.get(name, team) for name in assembly.sinks.names for team in teams]
-    tokens = [token for source in assembly.sources.values() for token in source.tokens]
-    return [*tokens, *(secret for sink in sinks for secret in sink.secrets)]
-
-
 def build_version() -> str:
     """The version of the installed distribution, "unknown" when it is run from a bare tree."""
     try:
         return version("samband")
     except PackageNotFoundError:
         return "unknown"
-
-
-class _Receiver:
-    """The intake's way to the runtime."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-        self.now_ms = runtime.now_ms
-
-    async def intake(self, alerts: list[ParsedAlert]) -> None:
-        """See `sources.http.Receiver`."""
-        try:
-            await self._runtime.intake(alerts)
-        except NotDurable as error:
-            raise Unavailable(error.retry_after_s, error.reason) from None
-
-    async def dead_letter(self, source: str, reason: str, raw: bytes) -> None:
-        """See `sources.http.Receiver`."""
-        try:
-            await self._runtime.dead_letter(DeadLetter(self._runtime.now_ms(), source, reason, raw))
-        except NotDurable as error:
-            raise Unavailable(error.retry_after_s, error.reason) from None
 
 
 class Daemon:
@@ -178,11 +118,9 @@ class Daemon:
             raise
         log.conceal([token])
         self._http = HttpClient(settings.delivery.timeout / 1000)
-        self._emergency = self._emergency_of(assembly)
-        self._runtime.on_emergency = lambda cause, text: self._emergency.tell(cause, text)
-        self._runtime.on_relief = lambda cause: self._emergency.relieve(cause)
+        self._set_emergency(assembly)
         self._outbox = Outbox(
-            self._runtime, assembly.sinks, self._http, _timing(settings), random.Random(), _style(settings)
+            self._runtime, assembly.sinks, self._http, wiring.timing(settings), random.Random(), wiring.style(settings)
         )
         early: list[OutboxRow] = []
         self._runtime.on_sends = early.extend
@@ -202,11 +140,11 @@ class Daemon:
 
     def _open_doors(self, token: str, path: Path) -> None:
         settings = self._assembly.settings
-        self._intake = Intake(_sources(self._assembly), _Receiver(self._runtime))
+        self._intake = Intake(wiring.sources(self._assembly), wiring.Receiver(self._runtime))
         self._surface = Surface(
             runtime=self._runtime,
             history=History(Queries(reading(path))),
-            sources=_types(self._assembly),
+            sources=wiring.types(self._assembly),
             link_base=settings.external_url,
             version=self._version,
             started_ms=self._clock.wall_ms(),
@@ -214,8 +152,8 @@ class Daemon:
         front = Front(
             self._intake,
             api.build(self._surface),
-            _access(settings, token),
-            healthy=lambda: self._runtime.healthy or not self._stop.is_set(),
+            wiring.access(settings, token),
+            healthy=lambda: not self._stop.is_set(),
             ready=lambda: self._runtime.healthy and not self._stop.is_set(),
             reload=self.reload,
             observe=self._observe,
@@ -228,9 +166,10 @@ class Daemon:
         await observe_state(self._runtime)
         self._outbox.observe()
 
-    def _emergency_of(self, assembly: Assembly) -> Emergency:
+    def _set_emergency(self, assembly: Assembly) -> None:
         sinks = [assembly.sinks.get(name) for name in assembly.emergency]
-        return Emergency(sinks, self._http, socket.gethostname(), self._clock)
+        self._emergency = Emergency(sinks, self._http, socket.gethostname(), self._clock)
+        self._runtime.on_emergency, self._runtime.on_relief = self._emergency.tell, self._emergency.relieve
 
     # ---- reload ------------------------------------------------------------------------------------
     async def reload(self) -> str:
@@ -240,8 +179,8 @@ class Daemon:
         """
         async with self._reloading:
             try:
-                fresh = await asyncio.to_thread(_configured, self._config)
-            except (ConfigError, CannotStart) as error:
+                fresh = await asyncio.to_thread(wiring.configured, self._config)
+            except (ConfigError, wiring.CannotStart) as error:
                 log.RELOAD_FAILED(text=str(error))
                 metrics.CONFIG_RELOAD_SUCCESSFUL.set(0)
                 return str(error)
@@ -255,11 +194,11 @@ class Daemon:
                 log.CONFIG_NOTICE(key=key, text="changed; it holds from the next start on")
         await self._runtime.reload(fresh.policy)
         self._assembly = fresh
-        self._outbox.set_sinks(fresh.sinks, _timing(now), _style(now))
-        self._emergency = self._emergency_of(fresh)
-        self._intake.replace(_sources(fresh))
-        self._surface.sources, self._surface.link_base = _types(fresh), now.external_url
-        self._front.access = _access(before if now.listen != before.listen else now, self._token)
+        self._outbox.set_sinks(fresh.sinks, wiring.timing(now), wiring.style(now))
+        self._set_emergency(fresh)
+        self._intake.replace(wiring.sources(fresh))
+        self._surface.sources, self._surface.link_base = wiring.types(fresh), now.external_url
+        self._front.access = wiring.access(before if now.listen != before.listen else now, self._token)
         self._note_configuration()
         log.RELOADED(policy=fresh.policy.digest, mode=now.mode)
 
@@ -288,7 +227,7 @@ class Daemon:
         if hasattr(self, "_front"):
             self._spawn(self.reload())
 
-    def _spawn(self, work: "asyncio.Coroutine[object, object, object]") -> None:
+    def _spawn(self, work: Coroutine[object, object, object]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -309,48 +248,3 @@ class Daemon:
         await self._http.close()
         log.STOPPED()
         return failed
-
-
-def _sources(assembly: Assembly) -> dict[str, Source]:
-    return {
-        name: Source(
-            name,
-            one.type,
-            tuple(digest(token) for token in one.tokens),
-            one.resolves,
-            one.replica_labels,
-            *((one.resolve_timeout,) if isinstance(one, AlertmanagerSource) else ()),
-        )
-        for name, one in assembly.sources.items()
-    }
-
-
-def _types(assembly: Assembly) -> dict[str, str]:
-    return {name: source.type for name, source in assembly.sources.items()}
-
-
-def _access(settings: Settings, token: str) -> Access:
-    loopback = settings.listen.internal.loopback
-    return Access(token, open_=settings.open_login and loopback, metrics_open=loopback or settings.metrics == "open")
-
-
-def _timing(settings: Settings) -> rules.Timing:
-    given = settings.delivery
-    return rules.Timing(
-        retry_first=given.retry_first,
-        retry_max=given.retry_max,
-        give_up_after=given.give_up_after,
-        circuit_pause=given.circuit_pause,
-        settle=given.settle,
-    )
-
-
-def _style(settings: Settings) -> Style:
-    place = zone(settings.timezone)
-
-    def at(ms: int) -> tuple[int, str]:
-        local = datetime.fromtimestamp(ms / 1000, UTC).astimezone(place)
-        offset = local.utcoffset()
-        return (int(offset.total_seconds()) // 60 if offset else 0, local.tzname() or "UTC")
-
-    return Style(settings.external_url, at)

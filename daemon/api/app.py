@@ -19,6 +19,7 @@ from daemon.api import alertmanager, alerts, incidents, models
 from daemon.api.acts import Acts
 from daemon.api.history import HistoryError
 from daemon.api.surface import LIMIT_DEFAULT, LIMIT_MAX, Surface
+from daemon.core.model.ids import parse_id
 from daemon.core.model.incident import PRIORITIES
 from daemon.runtime import NotDurable
 from daemon.settings.matchers import MatcherError, Matchers
@@ -147,7 +148,8 @@ def _verbs(app: FastAPI, surface: Surface) -> None:
             return refusal(404, f"there is no verb {verb[:40]!r}; there are {', '.join(incidents.VERBS)}")
         number = incidents.find(surface.runtime.engine.state, incident)
         if not number:
-            return _no_incident(incident)
+            reference, past = await surface.history.state_of(incident, parse_id(incident))
+            return refusal(409, f"{reference} is {past}") if reference else _no_incident(incident)
         said = body or models.Act()
         key = f"{number}/{verb}/{idempotency_key}" if idempotency_key else uuid.uuid4().hex
         reply = await incidents.act(surface, acts, key, verb, number, said.actor or request.scope["actor"], said.note)

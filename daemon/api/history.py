@@ -78,6 +78,11 @@ class History:
             "deliveries": await self.deliveries(family),
         }
 
+    async def state_of(self, name: str, number: int) -> tuple[str, str]:
+        """Reference and state of such an incident, named as in `one`; empty when there is none."""
+        row = await self._read(lambda: self._find(name, number))
+        return ("", "") if row is None else (f"INC-{row['number']}", row["state"])
+
     def _find(self, name: str, number: int) -> RowMapping | None:
         if number:
             return self._queries.incident(number)

@@ -1,0 +1,123 @@
+"""From the configuration to what the parts of the daemon ask, and between parts that do not know each other."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from daemon import log
+from daemon import outbox_rules as rules
+from daemon.access import Access, digest
+from daemon.assembly import Assembly, assemble
+from daemon.clock import SystemClock
+from daemon.core.model.alert import ParsedAlert
+from daemon.outbox_orders import Style
+from daemon.runtime import NotDurable, Runtime
+from daemon.settings import Settings, load
+from daemon.settings.check import Finding, check
+from daemon.settings.hours import zone
+from daemon.settings.sources import AlertmanagerSource
+from daemon.sources.http import Source, Unavailable
+from daemon.store.base import DeadLetter
+
+
+class CannotStart(Exception):
+    """The daemon cannot run as configured; the text names place and remedy. Exit code 2."""
+
+
+def configured(config: Path | None) -> Assembly:
+    """Reads and checks the configuration. Raises ConfigError, CannotStart."""
+    assembly = assemble(load(config), from_ms=SystemClock().wall_ms())
+    findings = check(assembly.settings, assembly.entries, assembly.inactive)
+    errors = [str(one) for one in findings if one.level == "error"]
+    if errors:
+        raise CannotStart("\n".join(errors))
+    _tell(findings)
+    log.conceal(_secrets(assembly))
+    return assembly
+
+
+def _tell(findings: Sequence[Finding]) -> None:
+    for one in findings:
+        if one.key == "login":
+            log.LOGIN_OPEN(place=one.place, remedy=one.remedy)
+        else:
+            log.CONFIG_NOTICE(level=one.level, place=one.place, key=one.key, text=one.text, remedy=one.remedy)
+
+
+def _secrets(assembly: Assembly) -> list[str]:
+    teams = ["", *assembly.entries.teams]
+    sinks = [assembly.sinks.get(name, team) for name in assembly.sinks.names for team in teams]
+    tokens = [token for source in assembly.sources.values() for token in source.tokens]
+    return [*tokens, *(secret for sink in sinks for secret in sink.secrets)]
+
+
+class Receiver:
+    """The intake's way to the runtime."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self.now_ms = runtime.now_ms
+
+    async def intake(self, alerts: list[ParsedAlert]) -> None:
+        """See `sources.http.Receiver`."""
+        try:
+            await self._runtime.intake(alerts)
+        except NotDurable as error:
+            raise Unavailable(error.retry_after_s, error.reason) from None
+
+    async def dead_letter(self, source: str, reason: str, raw: bytes) -> None:
+        """See `sources.http.Receiver`."""
+        try:
+            await self._runtime.dead_letter(DeadLetter(self._runtime.now_ms(), source, reason, raw))
+        except NotDurable as error:
+            raise Unavailable(error.retry_after_s, error.reason) from None
+
+
+def sources(assembly: Assembly) -> dict[str, Source]:
+    """The sources as the intake asks for them, by name."""
+    return {
+        name: Source(
+            name,
+            one.type,
+            tuple(digest(token) for token in one.tokens),
+            one.resolves,
+            one.replica_labels,
+            *((one.resolve_timeout,) if isinstance(one, AlertmanagerSource) else ()),
+        )
+        for name, one in assembly.sources.items()
+    }
+
+
+def types(assembly: Assembly) -> dict[str, str]:
+    """Name of a source -> its type."""
+    return {name: source.type for name, source in assembly.sources.items()}
+
+
+def access(settings: Settings, token: str) -> Access:
+    """Who may ask, beside the intake."""
+    loopback = settings.listen.internal.loopback
+    return Access(token, open_=settings.open_login and loopback, metrics_open=loopback or settings.metrics == "open")
+
+
+def timing(settings: Settings) -> rules.Timing:
+    """How the outbox tries."""
+    given = settings.delivery
+    return rules.Timing(
+        retry_first=given.retry_first,
+        retry_max=given.retry_max,
+        give_up_after=given.give_up_after,
+        circuit_pause=given.circuit_pause,
+        settle=given.settle,
+    )
+
+
+def style(settings: Settings) -> Style:
+    """How things are said to people."""
+    place = zone(settings.timezone)
+
+    def at(ms: int) -> tuple[int, str]:
+        local = datetime.fromtimestamp(ms / 1000, UTC).astimezone(place)
+        offset = local.utcoffset()
+        return (int(offset.total_seconds()) // 60 if offset else 0, local.tzname() or "UTC")
+
+    return Style(settings.external_url, at)
