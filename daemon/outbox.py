@@ -9,7 +9,8 @@ made them was committed.
 import asyncio
 import contextlib
 import random
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
 from typing import Any, Protocol
 
 from msgspec.structs import replace
@@ -59,16 +60,18 @@ class Outbox:
         self._after: dict[int, dict[QueueKey, None]] = {}
         self._failed: dict[int, OutboxRow] = {}
         self._tasks: dict[asyncio.Task[None], None] = {}
-        self._stopping = False
+        self._started = self._stopping = False
+        self._early: list[OutboxRow] = []
         self._notices = Notices(runtime, timing)
         self._twins = Twins(runtime, timing, http, self._style)
         self._attempts = Attempts(runtime, timing, http, self._style, luck)
 
     # ---- from outside ---------------------------------------------------------------------------------
     def start(self, rows: Iterable[OutboxRow]) -> None:
-        """Takes up what the store held, each row as a crash may have left it. Needs a running loop."""
+        """Takes up what the store held, each row as a crash may have left it; after `Runtime.start`."""
+        self._started = True
         now = self._runtime.now_ms()
-        taken = []
+        taken, self._early = self._early, []
         for row in sorted(rows, key=lambda row: row.send.id):
             lane = self._lane(row)
             if row.state == "dead":
@@ -90,7 +93,10 @@ class Outbox:
         self._spawn(self._ticking(), "outbox ticks")
 
     def add(self, rows: Iterable[OutboxRow]) -> None:
-        """Takes rows that have just been committed (`Runtime.on_sends`)."""
+        """Takes rows that have just been committed (`Runtime.on_sends`); before `start` they are only kept."""
+        if not self._started:
+            self._early.extend(rows)
+            return
         now = self._runtime.now_ms()
         touched: dict[QueueKey, None] = {}
         for row in rows:
@@ -183,7 +189,7 @@ class Outbox:
         lane = self._lane(row)
         delay = row.next_at - self._runtime.now_ms()
         if lane is None or verdict in ("drop", "lost"):
-            self._work(queue, self._set_aside(queue, row, verdict))
+            self._work(queue, partial(self._set_aside, queue, row, verdict))
         elif delay > 0:
             asyncio.get_running_loop().call_later(delay / 1000, self._wake, key)
         else:
@@ -209,15 +215,15 @@ class Outbox:
                 continue
             lane.in_flight += 1
             lane.circuit.begins()
-            self._work(queue, self._converse(queue, lane, row, verdict))
+            self._work(queue, partial(self._converse, queue, lane, row, verdict))
 
-    def _work(self, queue: Queue, work: Coroutine[Any, Any, None]) -> None:
+    def _work(self, queue: Queue, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """One piece of work on a queue at a time; then the next."""
         queue.busy = True
 
         async def working() -> None:
             try:
-                await work
+                await work()
             finally:
                 queue.busy = False
                 if not queue.rows:

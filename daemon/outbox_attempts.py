@@ -28,6 +28,9 @@ from sinks.base import (
     Unsure,
 )
 
+STALE_MS = 5_000
+"""A mark that took longer (the store was in trouble) leaves an order that is out of date: it is judged anew."""
+
 
 class Attempts:
     """Carries single rows out. It knows nothing of queues."""
@@ -51,6 +54,9 @@ class Attempts:
             except NotDurable as refusal:
                 lane.circuit.unclear()
                 return rules.Step(replace(row, next_at=now + int(refusal.retry_after_s * 1000)))
+            if (later := self._runtime.now_ms()) - now > STALE_MS:
+                lane.circuit.unclear()
+                return rules.Step(replace(row, next_at=later))
         started = asyncio.get_running_loop().time()
         outcome = await self._ask(lane, order)
         metrics.SEND_SECONDS.labels(sink.name).observe(asyncio.get_running_loop().time() - started)

@@ -6,6 +6,7 @@ from typing import Literal
 import msgspec
 
 from daemon.core import communication
+from daemon.core.model.ids import public_id
 from daemon.core.model.incident import Action, Delivery, Incident
 from daemon.core.policy import Policy
 from daemon.core.state import State
@@ -22,11 +23,11 @@ _WORSE: tuple[ComponentState, ...] = ("operational", "degraded_performance", "pa
 class Style(msgspec.Struct, frozen=True):
     """How things are said. link_base: where this daemon is read by people, "" if unknown.
 
-    offset_minutes: time -> minutes east of UTC in the configuration's time zone.
+    zone: time -> minutes east of UTC in the configuration's time zone, and what it is called then.
     """
 
     link_base: str = ""
-    offset_minutes: Callable[[int], int] = lambda _: 0
+    zone: Callable[[int], tuple[int, str]] = lambda _: (0, "UTC")
 
 
 def build(
@@ -47,22 +48,20 @@ def build(
     delivery = state.deliveries[send.delivery]
     incident = state.incidents[delivery.incident]
     view = communication.picture(state, policy, incident.id, now, style.link_base)
-    ref = delivery.ref or row.ref
     return Order(
         action=action or send.action,
         purpose=send.purpose,
         key=delivery.key or send.key,
         incident=view,
-        title=communication.title(view),
-        text=communication.page(view, now, style.offset_minutes(now)),
+        title=view.title,
+        text=communication.page(view, now, *style.zone(now)),
         sent_at=now,
         first_try_at=row.first_try_at if row.unsure_at else 0,
-        ref=ref,
-        refs=(ref,) if ref else (),
-        keys=(delivery.key or send.key,),
+        ref=delivery.ref or row.ref,
         repeat=row.unsure_at > 0 and idempotency != "native",
         duplicate_of=_survivor(state, incident, style),
         components=components(state, policy, delivery, incident) if delivery.kind == "status_page" else {},
+        send=send.id,
     )
 
 
@@ -73,7 +72,7 @@ def _survivor(state: State, incident: Incident, style: Style) -> str:
     root = state.incidents.get(state.root(incident.id))
     if root is None:
         return ""
-    link = communication.link(root.id, style.link_base)
+    link = f"{style.link_base}/incidents/{public_id(root.id)}" if style.link_base else ""
     return f"{root.ref} {link}".rstrip()
 
 

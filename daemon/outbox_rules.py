@@ -224,7 +224,7 @@ def _verdict_on_create(row: OutboxRow, idempotency: Idempotency, delivery: Deliv
         return "look"
     if _wanted(row, delivery, incident):
         return "send"
-    if not row.unsure_at or idempotency == "readback" and row.send.action == "create":
+    if not row.unsure_at or (idempotency == "readback" and row.send.action == "create"):
         return "drop"  # Never sent, or looked for and certainly absent.
     return "end" if row.send.action == "create" else "send"
 

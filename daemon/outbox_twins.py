@@ -58,7 +58,7 @@ class Twins:
             if own:
                 outcome = await sink.close_twin(order, ref, self._http)
             else:
-                outcome = await sink.deliver(replace(order, action="resolve", ref=ref, refs=(ref,)), self._http)
+                outcome = await sink.deliver(replace(order, action="resolve", ref=ref), self._http)
             clean = clean and isinstance(outcome, Done)
             if isinstance(outcome, Done):
                 log.TWIN_CLOSED(sink=sink.name, key=row.send.key, ref=ref, own=own)

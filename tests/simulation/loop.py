@@ -17,6 +17,10 @@ class Standstill(RuntimeError):
     """Nothing is ready and no timer runs: whoever waits would wait for ever."""
 
 
+class NeverReturns(Exception):
+    """Raised by what an executor runs: its caller never hears of it again, as after a death."""
+
+
 class _JumpingSelector(selectors.SelectSelector):
     """Where the loop would block, time passes instead."""
 
@@ -56,6 +60,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
                 return
             try:
                 future.set_result(func(*args))
+            except NeverReturns:
+                return
             except Exception as error:  # noqa: BLE001  (handed to whoever waits)
                 future.set_exception(error)
 

@@ -1,0 +1,144 @@
+"""What must hold, checked from outside: against the database, the services and the journal.
+
+It shares no rule with the engine. A violation is a sentence; a world without any is right.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from random import Random
+
+import msgspec
+import zstandard
+
+from daemon.core.effects import Changes
+from daemon.core.engine import Engine
+from daemon.core.policy import Policy
+from daemon.core.records import decode_records
+from daemon.core.state import ALERT, DELIVERY, EMITTER, INCIDENT, SERVICE, State
+from daemon.store.base import LiveRow
+from tests.fakes.jira import TWIN_LABEL
+from tests.simulation.world import World
+
+
+def violations(world: World) -> list[str]:
+    """Everything that is wrong at the end of the quiet time."""
+    found = list(world.trouble)
+    found += _nothing_lost(world)
+    found += _nothing_open(world)
+    found += _sinks_agree(world)
+    found += _one_object_each(world)
+    found += _folds_again(world)
+    return found
+
+
+def _state(world: World) -> State:
+    assert world.runtime is not None
+    return world.runtime.engine.state
+
+
+def _nothing_lost(world: World) -> Iterator[str]:
+    """Promise 1: what was acknowledged is in the state or in history."""
+    state = _state(world)
+    history = {key for (key,) in world.disk.read("SELECT key FROM history_alerts")}
+    for key in world.acknowledged:
+        if key not in state.by_key and key not in history and key.hex() not in history:
+            yield f"alert {key.hex()} was acknowledged and is gone"
+
+
+def _nothing_open(world: World) -> Iterator[str]:
+    """All that was wrong has ended, and somebody has looked after what waits for a person."""
+    state = _state(world)
+    for alert in state.alerts.rows.values():
+        if alert.open and alert.source != "samband" and alert.name != "Watchdog":
+            yield f"alert {alert.name} on {alert.resource} is still open, last sign {alert.last_sign}"
+    for incident in state.incidents.rows.values():
+        if incident.live:
+            yield f"{incident.ref} ({incident.priority}, {incident.self_cause or 'of the estate'}) is still {incident.state}"
+    for row in world.disk.read("SELECT id, sink, state, action, reason, detail FROM outbox"):
+        if row[2] in ("waiting", "sending", "dead"):
+            yield f"outbox row {row[0]} for {row[1]} is still {row[2]}: {row[3]} {row[4]} {row[5]}"
+
+
+def _sinks_agree(world: World) -> Iterator[str]:
+    """Promise 3: nothing stands open at a sink for what is over (chat lines may be missing)."""
+    for name, fake in world.services.all.items():
+        if name != "webhook":
+            for key in fake.keys():
+                for one in fake.open_objects(key):
+                    yield f"{name}: {key} is still open: {vars(one)}"
+        for text in fake.violations:
+            yield f"{name} was sent something wrong: {text}"
+    for number, shown in world.services.statuspage.shown.items():
+        if shown != "operational":
+            yield f"statuspage: component {number} still shows {shown}"
+
+
+def _one_object_each(world: World) -> Iterator[str]:
+    """Promise 2: one object for one decision, and one for each that was reported as done."""
+    services = world.services
+    made = world.disk.read(
+        "SELECT sink, key, count(*) FROM outbox WHERE state = 'done' AND action = 'create' GROUP BY 1, 2"
+    )
+    hosts = {"pager": "pagerduty", "desk": "jira", "page": "statuspage", "hook": "webhook"}
+    for sink, key, number in made:
+        objects = len(services.all[hosts[sink]].objects(key))
+        if number != 1:
+            yield f"{sink}: {key} was made {number} times"
+        if objects == 0 and sink != "pager":
+            yield f"{sink}: {key} was reported as made, and is not there"
+    rung = Counter(page.key for page in services.pagerduty.pages)
+    for key, times in rung.items():
+        if times > 1:
+            yield f"pagerduty rang {times} times for {key}"
+    for key in services.jira.keys():
+        tickets = [one for one in services.jira.objects(key) if TWIN_LABEL not in one.labels]
+        if len(tickets) > 1:
+            yield f"jira has {len(tickets)} tickets for {key}"
+    for key in services.statuspage.keys():
+        if len(services.statuspage.objects(key)) > 1:
+            yield f"statuspage has {len(services.statuspage.objects(key))} entries for {key}"
+    for message in services.webhook.messages:
+        if message.copies > 1:
+            yield f"the webhook got {message.type} of {message.key} {message.copies} times"
+
+
+# ---- determinism ------------------------------------------------------------------------------------------
+
+
+def _folds_again(world: World) -> Iterator[str]:
+    """Promise 4: the journal folded again gives the same, also when it is stopped and restored anywhere."""
+    rows = world.disk.read("SELECT seq, now_ms, inputs, digest FROM journal ORDER BY seq")
+    policy = world.assembly.policy
+    stop = Random(f"{world.seed} restart").randint(0, len(rows))
+    engine = Engine(policy)
+    unpack = zstandard.ZstdDecompressor()
+    for place, (seq, now_ms, inputs, digest) in enumerate(rows):
+        if place == stop:
+            engine = restored(engine, policy)
+        changes: Changes = engine.fold(decode_records(unpack.decompress(inputs)), now_ms)
+        if changes.digest != digest:
+            yield f"batch {seq} folded again gives another digest ({place - stop} batches after a restart)"
+            return
+
+
+def restored(engine: Engine, policy: Policy) -> Engine:
+    """The engine as it comes back from images of all that it holds."""
+    state = engine.state
+    tables = (
+        (ALERT, state.alerts),
+        (INCIDENT, state.incidents),
+        (SERVICE, state.services),
+        (DELIVERY, state.deliveries),
+        (EMITTER, state.emitters),
+    )
+    rows = []
+    for kind, table in tables:
+        for number in table.rows:
+            image = state.image(kind, number)
+            assert image is not None
+            rows.append(LiveRow(kind, number, *image))
+    rows.sort(key=lambda row: row.id)
+    again = State.load(
+        msgspec.json.decode(msgspec.json.encode(rows), type=list[LiveRow]), state.next_id, state.next_number
+    )
+    return Engine(policy, again, engine.now_ms)

@@ -1,0 +1,70 @@
+"""Runs one world to its end and says what was wrong."""
+
+from collections.abc import MutableMapping
+from typing import Any
+
+import msgspec
+import structlog
+
+from tests.simulation.loop import VirtualLoop, run_virtual
+from tests.simulation.model import violations
+from tests.simulation.world import World
+
+BUGS = frozenset({"sink_raised", "outbox_failed", "quarantined", "fenced"})
+"""Log events that must never be."""
+
+
+class Report(msgspec.Struct):
+    """What came of one world."""
+
+    seed: int
+    summary: str
+    violations: list[str]
+
+
+def repeat_command(seed: int) -> str:
+    """How to see the same world again."""
+    return f"make simulate SEED={seed}   (python -m tests.simulation --seed {seed})"
+
+
+def simulate(seed: int, *, show_log: bool = False) -> Report:
+    """One world from its seed: the same seed, the same world."""
+    bugs: list[str] = []
+
+    def listen(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        if event["event"] in BUGS:
+            bugs.append(f"log: {dict(event)}")
+        if show_log:
+            return event
+        raise structlog.DropEvent
+
+    async def main(loop: VirtualLoop) -> Report:
+        world = World(loop, seed)
+        try:
+            await world.run()
+            return _report(world, bugs)
+        finally:
+            world.disk.close()
+
+    before = structlog.get_config()
+    structlog.configure(
+        processors=[listen, structlog.processors.KeyValueRenderer()],
+        wrapper_class=structlog.BoundLogger,
+        logger_factory=structlog.PrintLoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    try:
+        return run_virtual(main)
+    finally:
+        structlog.configure(**before)
+
+
+def _report(world: World, bugs: list[str]) -> Report:
+    state = world.runtime.engine.state if world.runtime is not None else None
+    (batches,) = world.disk.read("SELECT count(*) FROM journal")[0]
+    (rows,) = world.disk.read("SELECT count(*) FROM outbox")[0]
+    summary = (
+        f"{len(world.acknowledged)} alerts, {len(state.incidents.rows) if state else 0} incidents, {batches} batches, "
+        f"{rows} sends, {len(world.deaths)} deaths"
+    )
+    return Report(world.seed, summary, bugs + violations(world))
