@@ -86,7 +86,9 @@ def assemble(settings: Settings, *, from_ms: int, days: int = 400, virtual: bool
     """
     entries = load_entries(settings, secrets=not virtual)
     sinks = SinkSet(settings, entries)
-    sources = {name: source for name, source in settings.sources.items() if isinstance(source, Source)}
+    sources = {
+        name: source for name, source in settings.sources.items() if isinstance(source, Source) and source.active
+    }
     infos = _sink_infos(settings, sinks, virtual=virtual)
     hours = _support_hours(settings, from_ms - core.DAY, from_ms + days * core.DAY)
     policy = core.Policy(

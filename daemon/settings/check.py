@@ -8,7 +8,7 @@ from daemon.settings.entries import Entries
 from daemon.settings.models import Settings
 from daemon.settings.problems import KeyPath, did_you_mean, dotted
 from daemon.settings.section import NotBuilt
-from daemon.settings.sources import Source
+from daemon.settings.sources import KafkaSource, Source
 
 Level = Literal["error", "warning", "not active yet"]
 
@@ -56,7 +56,7 @@ def _doors(settings: Settings) -> Iterator[Finding]:
     if address.loopback:
         return
     for name, source in settings.sources.items():
-        if isinstance(source, Source) and not source.tokens:
+        if isinstance(source, Source) and not isinstance(source, KafkaSource) and not source.tokens:
             text = f"has no token, and {address} is not loopback"
             yield _of(settings, "error", ("sources", name), text, "add token_file (openssl rand -hex 32 makes one)")
 

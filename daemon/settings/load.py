@@ -101,4 +101,4 @@ def _named(settings: Settings, path: KeyPath) -> str:
     found: Any = settings
     for part in path:
         found = getattr(found, str(part)) if isinstance(found, BaseModel) else found[part]
-    return f"{dotted(path)} ({found.type})" if isinstance(found, NotBuilt) else dotted(path)
+    return f"{dotted(path)} ({found.type})" if isinstance(found, NotBuilt | Source) else dotted(path)

@@ -72,11 +72,12 @@ def read_sources(reading: Reading, raw: Any) -> dict[str, BaseModel]:
         path = ("sources", name)
         model = _model_of(reading, path, options, SOURCES, PLANNED_SOURCES)
         if isinstance(model, NotBuilt):
-            checked = PLANNED_SOURCES[model.type]
-            if checked is not None:
-                reading.validate(checked, options, path)
-            found[name] = model
-        elif model is not None:
+            planned = PLANNED_SOURCES[model.type]
+            if planned is None:
+                found[name] = model
+                continue
+            model = planned
+        if model is not None:
             source = reading.validate(model, reading.secrets_of(model, options, path), path)
             if source is not None:
                 found[name] = source

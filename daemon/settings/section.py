@@ -54,7 +54,7 @@ def not_active(section: BaseModel, path: KeyPath = ()) -> Iterator[tuple[KeyPath
 
 
 def _inside(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, NotActive]]:
-    if isinstance(value, NotBuilt):
+    if isinstance(value, NotBuilt) or not getattr(value, "active", True):
         yield path, "named"
     elif isinstance(value, BaseModel):
         yield from not_active(value, path)

@@ -1,6 +1,6 @@
 """Sources: who may send alerts, in which form, and what is known about the sender."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, SecretStr
 
@@ -11,8 +11,9 @@ IGNORED_LABELS = ("prometheus_replica", "replica")
 
 
 class Source(Section):
-    """What every source has."""
+    """What every source has. active: whether its feature is there; otherwise it is named, and does nothing."""
 
+    active: ClassVar[bool] = True
     type: str = Field(description="The form in which it sends")
     token: SecretStr | None = Field(
         None, description="Its secret (Bearer); two lines are two tokens, for rotation. Better in `token_file`"
@@ -46,6 +47,7 @@ class NativeSource(Source):
 class KafkaSource(Source):
     """A topic."""
 
+    active: ClassVar[bool] = False
     type: Literal["kafka"] = Field(description="A Kafka topic")
     brokers: tuple[str, ...] = Field(min_length=1, description="host:port of some brokers")
     topic: str = Field(min_length=1, description="The topic")
