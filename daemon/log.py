@@ -40,131 +40,67 @@ _logger: structlog.stdlib.BoundLogger = structlog.get_logger("samband")
 # Start, stop, configuration
 STARTED = Event("started", "info", "The daemon serves: where it listens, version, mode, store.")
 STOPPING = Event(
-    "stopping",
-    "info",
-    "A signal asked for an orderly stop: no new requests, what was accepted is finished.",
+    "stopping", "info", "A signal asked for an orderly stop: no new requests, what was accepted is finished."
 )
 STOPPED = Event("stopped", "info", "The daemon has stopped; nothing accepted is open.")
-STOP_FORCED = Event(
-    "stop_forced",
-    "warning",
-    "A second signal: stopped at once. What was answered 2xx is on disk.",
-)
-START_FAILED = Event(
-    "start_failed",
-    "critical",
-    "The daemon could not start; the text says why and what to do.",
-)
+STOP_FORCED = Event("stop_forced", "warning", "A second signal: stopped at once. What was answered 2xx is on disk.")
+START_FAILED = Event("start_failed", "critical", "The daemon could not start; the text says why and what to do.")
 RELOADED = Event("reloaded", "info", "Another configuration is in force.")
-RELOAD_FAILED = Event(
-    "reload_failed",
-    "error",
-    "The new configuration has mistakes; the old one stays in force.",
-)
+RELOAD_FAILED = Event("reload_failed", "error", "The new configuration has mistakes; the old one stays in force.")
 CONFIG_NOTICE = Event(
-    "config_notice",
-    "warning",
-    "The configuration holds something that is not active yet, or unwise.",
+    "config_notice", "warning", "The configuration holds something that is not active yet, or unwise."
 )
 LOGIN_OPEN = Event(
-    "login_open",
-    "warning",
-    "`login: open`: whoever reaches this port on loopback reads and acts without a token.",
+    "login_open", "warning", "`login: open`: whoever reaches this port on loopback reads and acts without a token."
 )
 OPERATOR_TOKEN = Event(
-    "operator_token",
-    "info",
-    "Where the local operator's token is; whoever can read the file is the operator.",
+    "operator_token", "info", "Where the local operator's token is; whoever can read the file is the operator."
 )
 RECOVERED = Event(
-    "recovered",
-    "info",
-    "State was read from the store: alerts, incidents, open sends, length of the gap.",
+    "recovered", "info", "State was read from the store: alerts, incidents, open sends, length of the gap."
 )
 
 # Intake
 REQUEST_REFUSED = Event(
-    "request_refused",
-    "warning",
-    "A request on an intake path was refused (not for each: the first, then counted).",
+    "request_refused", "warning", "A request on an intake path was refused (not for each: the first, then counted)."
 )
 ITEMS_REJECTED = Event(
-    "items_rejected",
-    "warning",
-    "Items of a request could not be read; they are kept as a dead letter.",
+    "items_rejected", "warning", "Items of a request could not be read; they are kept as a dead letter."
 )
-INTAKE_FAILED = Event(
-    "intake_failed",
-    "error",
-    "A bug: a request raised inside samband; it was answered 500.",
-)
+INTAKE_FAILED = Event("intake_failed", "error", "A bug: a request raised inside samband; it was answered 500.")
 
 # Runtime
 COMMIT_FAILED = Event(
-    "commit_failed",
-    "error",
-    "The store did not take a batch; it is retried, requests are answered 503.",
+    "commit_failed", "error", "The store did not take a batch; it is retried, requests are answered 503."
 )
 COMMIT_WORKS_AGAIN = Event("commit_works_again", "info", "The store takes batches again.")
-FENCED = Event(
-    "fenced",
-    "critical",
-    "Another daemon has taken this store; this one stops and writes nothing more.",
-)
-QUARANTINED = Event(
-    "quarantined",
-    "error",
-    "A record or deadline raised in the engine; it was undone and set aside.",
-)
+FENCED = Event("fenced", "critical", "Another daemon has taken this store; this one stops and writes nothing more.")
+QUARANTINED = Event("quarantined", "error", "A record or deadline raised in the engine; it was undone and set aside.")
 CLOCK_STEPPED = Event(
-    "clock_stepped",
-    "warning",
-    "The wall clock jumped against elapsed time; running waits were moved with it.",
+    "clock_stepped", "warning", "The wall clock jumped against elapsed time; running waits were moved with it."
 )
-EMERGENCY = Event(
-    "emergency",
-    "critical",
-    "samband cannot do its job; a notice goes out over the emergency sinks.",
-)
+EMERGENCY = Event("emergency", "critical", "samband cannot do its job; a notice goes out over the emergency sinks.")
 
 # Outbox and sinks
 SENT = Event("sent", "info", "A sink confirmed something.")
 SEND_RETRIED = Event("send_retried", "warning", "A sink did not take something; it is tried again.")
 SEND_UNSURE = Event(
-    "send_unsure",
-    "warning",
-    "A sink's answer did not come: it may have happened or not; it is looked up or repeated.",
+    "send_unsure", "warning", "A sink's answer did not come: it may have happened or not; it is looked up or repeated."
 )
 SEND_DEAD = Event(
-    "send_dead",
-    "error",
-    "A sink never took something: dead-lettered, and an incident about samband tells.",
+    "send_dead", "error", "A sink never took something: dead-lettered, and an incident about samband tells."
 )
-CIRCUIT_OPENED = Event(
-    "circuit_opened",
-    "warning",
-    "A sink failed too often and is left alone for a while.",
-)
+CIRCUIT_OPENED = Event("circuit_opened", "warning", "A sink failed too often and is left alone for a while.")
 CIRCUIT_CLOSED = Event("circuit_closed", "info", "A sink works again.")
 SINK_RAISED = Event("sink_raised", "error", "A bug: a sink raised instead of judging; its row counts as unclear.")
 OUTBOX_FAILED = Event("outbox_failed", "error", "A bug: the outbox raised over a row; the row is kept and tried later.")
 TWIN_CLOSED = Event(
-    "twin_closed",
-    "warning",
-    "A second object for one decision was found at a sink, linked and closed.",
+    "twin_closed", "warning", "A second object for one decision was found at a sink, linked and closed."
 )
 
 # Commands
-COMMAND = Event(
-    "command",
-    "info",
-    "A person or program acted on an incident: who, what, and the outcome.",
-)
-API_FAILED = Event(
-    "api_failed",
-    "error",
-    "A bug: a request to the API raised inside samband; it was answered 500.",
-)
+COMMAND = Event("command", "info", "A person or program acted on an incident: who, what, and the outcome.")
+API_FAILED = Event("api_failed", "error", "A bug: a request to the API raised inside samband; it was answered 500.")
 
 LIBRARY = Event("library", "info", "A line of a library's own logger; `logger` names it.")
 

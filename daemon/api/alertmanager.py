@@ -72,7 +72,8 @@ def _receives(pattern: str) -> bool:
     try:
         return re2.compile(pattern, options).fullmatch(RECEIVER) is not None
     except re2.error as error:
-        raise BadQuery(f"failed to parse receiver param: {error}") from None
+        reason = error.args[0].decode("utf-8", "replace") if isinstance(error.args[0], bytes) else str(error)
+        raise BadQuery(f"failed to parse receiver param: {reason}") from None
 
 
 def _by(alert: Alert, kind: str) -> list[str]:

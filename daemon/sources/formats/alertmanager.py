@@ -143,7 +143,11 @@ def _build_all(posted: Sequence[PostableAlert], context: Context) -> tuple[list[
             if len(encoded) > LABELS_BYTES_MAX:
                 raise Invalid(f"labels are longer than {LABELS_BYTES_MAX} bytes", "labels_too_large")
             url = one.generatorURL or ""
-            server = base_url(url.partition("?")[0]) or replica or context.client
+            server = base_url(url.partition("?")[0])
+            if not server and url and not _is_uri(url):
+                raise Invalid(
+                    f"{index + context.first}.generatorURL in body must be of type uri: {quoted(url)}", "not_uri", 422
+                )
             get = labels.get
             alerts.append(
                 ParsedAlert(
@@ -160,7 +164,7 @@ def _build_all(posted: Sequence[PostableAlert], context: Context) -> tuple[list[
                     starts,
                     ends,
                     replica,
-                    prefix + server,
+                    prefix + (server or replica or context.client),
                     invented,
                     event,
                 )
@@ -168,6 +172,15 @@ def _build_all(posted: Sequence[PostableAlert], context: Context) -> tuple[list[
         except Invalid as error:
             refused[index] = error
     return alerts, refused
+
+
+_is_uri = re.compile(r"(?:/|[A-Za-z][A-Za-z0-9+.-]*:)[^\x00-\x20\x7f]*").fullmatch
+"""Near enough to Go's `url.ParseRequestURI`, by which Alertmanager checks generator URLs."""
+
+
+def quoted(text: str) -> str:
+    """The text in double quotes, its beginning if it is long."""
+    return dumps(text[:200]).decode()
 
 
 def _times(starts_at: str | None, ends_at: str | None, context: Context) -> tuple[int, int, bool]:
