@@ -16,7 +16,7 @@ from daemon.settings.entries import Entries
 from daemon.settings.hours import expand, holidays_between, released_at_end_of_night, zone
 from daemon.settings.matchers import Matchers
 from daemon.settings.models import Settings
-from daemon.settings.plugins import PLANNED_SINKS
+from daemon.settings.plugins import PLANNED_SINKS, emergency_of, type_of
 from daemon.settings.section import NotBuilt
 from daemon.settings.sections import COLLECTORS, SEVERITY_WORDS
 from daemon.settings.sources import Source
@@ -45,7 +45,7 @@ class SinkSet:
         for name, config in settings.sinks.items():
             if isinstance(config, SinkConfig):
                 for team, own in ("", config), *_team_options(entries, name):
-                    kind = types[getattr(config, "type", "")]
+                    kind = types[type_of(config)]
                     self._sinks[name, team] = build(kind, name, own, settle_ms=settings.delivery.settle)
         self.names: tuple[str, ...] = tuple(sorted({name for name, _ in self._sinks}))
 
@@ -120,7 +120,7 @@ def assemble(settings: Settings, *, from_ms: int, days: int = 400, virtual: bool
         sources=sources,
         entries=entries,
         inactive=_inactive(settings, entries),
-        emergency=_emergency(settings, sinks),
+        emergency=emergency_of(settings.emergency, settings.sinks),
     )
 
 
@@ -171,12 +171,6 @@ def _support_hours(settings: Settings, from_ms: int, to_ms: int) -> core.Hours:
     place = zone(settings.timezone)
     windows = released_at_end_of_night(settings.support_hours, settings.night)
     return expand(windows, place, from_ms, to_ms, holidays_between(settings.holidays, from_ms, to_ms))
-
-
-def _emergency(settings: Settings, sinks: SinkSet) -> list[str]:
-    if settings.emergency is not None:
-        return [name for name in settings.emergency if name in sinks.names]
-    return [name for name in sinks.names if sinks.get(name).kind == "pager" and sinks.get(name).idempotency == "native"]
 
 
 def _inactive(settings: Settings, entries: Entries) -> list[str]:

@@ -6,9 +6,13 @@ from typing import Literal
 
 from daemon.settings.entries import Entries
 from daemon.settings.models import Settings
+from daemon.settings.plugins import emergency_of
 from daemon.settings.problems import KeyPath, did_you_mean, dotted
 from daemon.settings.section import NotBuilt
 from daemon.settings.sources import KafkaSource, Source
+
+INCIDENT_NAMES = ("priority", "owner", "tier", "service", "services", "environment", "environments")
+"""What policies can ask of an incident (`daemon.core.routing.values_of`)."""
 
 Level = Literal["error", "warning", "not active yet"]
 
@@ -35,7 +39,8 @@ def check(settings: Settings, entries: Entries | None = None, inactive: list[str
     those of the configuration alone. inactive: likewise `Assembly.inactive`.
     """
     entries = entries or Entries(settings.services, settings.teams)
-    found = [*_doors(settings), *_secrets(settings), *_sinks(settings), *_owners(settings, entries)]
+    found = [*_doors(settings), *_secrets(settings), *_sinks(settings), *_conditions(settings)]
+    found += _owners(settings, entries)
     for key in settings.inactive if inactive is None else inactive:
         path = _path_of(settings, key)
         found.append(Finding("not active yet", str(settings.places.key(path)), key, ""))
@@ -81,8 +86,24 @@ def _sinks(settings: Settings) -> Iterator[Finding]:
         if isinstance(settings.sinks.get(name), NotBuilt):
             text = f"{name} is not active yet, so that it tells nobody"
             yield _of(settings, "warning", ("emergency", index), text, "name a sink that is active")
-    if settings.mode == "live" and not any(not isinstance(sink, NotBuilt) for sink in settings.sinks.values()):
+    if settings.mode == "shadow":
+        return
+    if all(isinstance(sink, NotBuilt) for sink in settings.sinks.values()):
         yield _of(settings, "warning", ("sinks",), "there is no active one, so that nobody is told", "add a pager")
+    elif not settings.emergency and not emergency_of(settings.emergency, settings.sinks):
+        text = "nobody is told when samband cannot do its job"
+        yield _of(settings, "warning", ("emergency",), text, "name a sink in emergency")
+
+
+def _conditions(settings: Settings) -> Iterator[Finding]:
+    """Policies that ask for what incidents do not have, and so match otherwise than meant."""
+    for index, rule in enumerate(settings.policies or ()):
+        for term in rule.when.terms:
+            if term.name not in INCIDENT_NAMES:
+                text = f"an incident has no {term.name}, so that it counts as empty"
+                yield _of(
+                    settings, "warning", ("policies", index, "when"), text, did_you_mean(term.name, INCIDENT_NAMES)
+                )
 
 
 def _owners(settings: Settings, entries: Entries) -> Iterator[Finding]:

@@ -65,6 +65,20 @@ def read_sink(reading: Reading, model: type[BaseModel], options: dict[str, Any],
 NOT_YET = ("is not active yet, and without it more would be sent, shown or let in", "take it out to start without it")
 
 
+def emergency_of(emergency: tuple[str, ...] | None, sinks: Mapping[str, BaseModel]) -> list[str]:
+    """The active sinks for notices when samband cannot do its job: those named, else every pager of class native."""
+    types = sink_types()
+    active = {name: types[type_of(one)] for name, one in sorted(sinks.items()) if not isinstance(one, NotBuilt)}
+    if emergency is not None:
+        return [name for name in emergency if name in active]
+    return [name for name, sink in active.items() if sink.kind == "pager" and sink.idempotency == "native"]
+
+
+def type_of(config: BaseModel) -> str:
+    """The `type` of a plug-in's configuration."""
+    return str(getattr(config, "type", ""))
+
+
 def read_sources(reading: Reading, raw: Any) -> dict[str, BaseModel]:
     """The sources by name."""
     found: dict[str, BaseModel] = {}

@@ -9,6 +9,7 @@ from daemon.assembly import Assembly, assemble
 from daemon.core.policy import DAY, HOUR, MINUTE, Timing
 from daemon.settings import ConfigError, load
 from daemon.settings.check import check
+from tests import shared_data
 
 FROM_MS = int(datetime(2026, 11, 2, tzinfo=UTC).timestamp() * 1000)  # a Monday
 PAGER = 'pager: {type: pagerduty, routing_key: "0123456789abcdef0123456789abcdef"}'
@@ -203,6 +204,20 @@ def test_a_quiet_configuration_has_no_findings(tmp_path: Path) -> None:
     assert check(assembled(tmp_path, f"sinks: {{{PAGER}}}\n").settings) == []
 
 
+def test_check_names_conditions_that_no_incident_can_meet(tmp_path: Path) -> None:
+    text = f'sinks: {{{DESK}}}\npolicies:\n  - {{when: \'prority="P1",tier="1"\', to: [desk]}}\n'
+    told = [(one.level, one.key, one.remedy) for one in check(assembled(tmp_path, text).settings)]
+    assert told == [
+        ("warning", "emergency", "name a sink in emergency"),
+        ("warning", "policies[0].when", 'did you mean "priority"?'),
+    ]
+
+
+def test_live_without_a_sink_is_said_to_tell_nobody(tmp_path: Path) -> None:
+    assert [one.key for one in check(assembled(tmp_path, "mode: live\n").settings)] == ["sinks"]
+    assert check(assembled(tmp_path, "mode: shadow\n").settings) == []
+
+
 def test_mistakes_in_several_catalogue_files_are_told_at_once(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("services: {web: {teir: 1}}\n")
     (tmp_path / "b.yaml").write_text("services: [web]\n")
@@ -212,3 +227,21 @@ def test_mistakes_in_several_catalogue_files_are_told_at_once(tmp_path: Path) ->
         ("a.yaml", "services.web.teir"),
         ("b.yaml", "services[0]"),
     ]
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize("file", shared_data.files("cases/cases/*/config.yaml"), ids=lambda file: file.parent.name)
+def test_the_configurations_of_the_cases_load_and_say_nothing_odd(file: Path) -> None:
+    found = assemble(load(file), from_ms=FROM_MS, virtual=True)
+    told = check(found.settings, found.entries, found.inactive)
+    assert [one.key for one in told if one.key != "login"] == []
+    assert found.emergency == ["pager"]
+
+
+def test_the_catalogue_of_recordings_loads(shared_data: Path, tmp_path: Path) -> None:
+    path = shared_data / "correlation" / "overlay8" / "catalogue.yaml"
+    sources = "sources: {stream: {type: native, resolves: false}}\n"
+    found = assembled(tmp_path, f"{sources}catalogue: {{load: [{{type: yaml, path: '{path}'}}]}}\n", virtual=True)
+    assert len(found.policy.catalogue.services) == 106
+    assert not found.sources["stream"].resolves
+    assert found.inactive == []
