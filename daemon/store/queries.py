@@ -138,7 +138,8 @@ class Queries:
         if incident:
             query = query.where(table.c.incident == incident)
         found = self._rows(query.order_by(table.c.id).limit(min(limit, PAGE_MAX)))
-        return [msgspec.convert({**row, "send": dict(row)}, OutboxRow, strict=False) for row in found]
+        plain = [{str(name): value for name, value in row.items()} for row in found]
+        return [msgspec.convert({**row, "send": row}, OutboxRow, strict=False) for row in plain]
 
     def dead_letters(self, *, after: int = 0, limit: int = 100) -> list[DeadLetterRow]:
         """Dead letters of senders, oldest first."""
