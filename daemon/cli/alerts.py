@@ -6,7 +6,7 @@ import typer
 
 from daemon.cli.client import TokenOption, UrlOption, connect
 from daemon.cli.options import ConfigOption, JsonOption
-from daemon.cli.output import print_json, print_table
+from daemon.cli.output import print_json, print_table, shown_time
 
 app = typer.Typer(help="Alerts: list.", no_args_is_help=True)
 
@@ -47,7 +47,7 @@ def list_alerts(
                 one["service"],
                 one["name"],
                 one["resource"],
-                one["starts_at"],
+                shown_time(one["starts_at"]),
                 one["source"],
                 one["incident"] or "",
             )

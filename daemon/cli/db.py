@@ -1,10 +1,107 @@
 """`samband db`: the store's schema, and whether what it holds is whole."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import typer
+
+from daemon.cli.options import ConfigOption, JsonOption, read_config
+from daemon.cli.output import FOUND, print_block, print_json, stop
+
+if TYPE_CHECKING:
+    from daemon.core.policy import Policy
+    from daemon.settings import Settings
+    from daemon.store.queries import Queries
 
 app = typer.Typer(help="The store: upgrade, check.", no_args_is_help=True)
 
+DAY_MS = 86_400_000
+AHEAD_DAYS = 400
 
-@app.callback()
-def db() -> None:
-    """The store."""
+
+@app.command()
+def upgrade(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Brings the store to this build's schema. Stop the daemon and make a backup first: there is no way back.
+
+    Example: samband db upgrade --config samband.yaml
+    """
+    from alembic.util import CommandError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from daemon.store.base import StoreError
+    from daemon.store.lock import LockFile
+    from daemon.store.migrate import upgrade as upgrade_store
+
+    path = _store(config)
+    try:
+        real = path.resolve()
+        real.parent.mkdir(parents=True, exist_ok=True)
+        lock = LockFile(real.with_name(real.name + ".lock"))
+        try:
+            revision = upgrade_store(path)
+        finally:
+            lock.release()
+    except StoreError as error:
+        stop(str(error))
+    except (CommandError, SQLAlchemyError) as error:
+        stop(f"{path}: {error}\nA newer build may have written it; nothing was changed.")
+    if as_json:
+        print_json({"store": str(path), "schema": revision})
+    else:
+        print_block(f"{path}: schema {revision}")
+
+
+@app.command()
+def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Checks the store: SQLite's structures, checksums, and whether folding the journal again decides the same.
+
+    A daemon may be running on it. What another configuration decided cannot be folded again; that is
+    said, and is no fault.
+
+    Example: samband db check --config samband.yaml
+    """
+    from daemon.app import build_version
+    from daemon.store.base import StoreError
+    from daemon.store.check import check as check_store
+    from daemon.store.queries import Queries, reading
+
+    settings = read_config(config, secrets=False)
+    path = _store(config)
+    if not path.exists():
+        stop(f"{path}: there is no store; `samband run` makes it, and --config says where")
+    try:
+        queries = Queries(reading(path))
+        policy = _policy(settings, queries)
+        checked = check_store(path, queries, {policy.digest: policy}.get, build=build_version())
+    except StoreError as error:
+        stop(str(error))
+    if as_json:
+        found = [{"place": one.place, "text": one.text, "wrong": one.wrong} for one in checked.findings]
+        counts = {"live_rows": checked.live_rows, "batches": checked.batches, "folded": checked.folded}
+        print_json({"store": str(path), "sound": checked.sound, **counts, "findings": found})
+    else:
+        for one in checked.findings:
+            print_block(f"{one.place}: {one.text}")
+        counted = f"{checked.live_rows} live rows, {checked.batches} batches, {checked.folded} of them folded again"
+        print_block(f"{path}: {'sound' if checked.sound else 'damaged'}: {counted}")
+    if not checked.sound:
+        raise typer.Exit(FOUND)
+
+
+def _store(config: Path | None) -> Path:
+    return Path(read_config(config, secrets=False).store.path)
+
+
+def _policy(settings: "Settings", queries: "Queries") -> "Policy":
+    """The policy in force, its calendars expanded for all the time that the journal covers."""
+    from daemon.assembly import assemble
+    from daemon.settings import ConfigError
+
+    position = queries.position()
+    until = position["now_ms"] if position is not None else 0
+    first = next(iter(queries.journal(after=0, until=position["seq"] if position is not None else 0)), None)
+    begin = first.now_ms if first is not None else until
+    try:
+        return assemble(settings, from_ms=begin, days=(until - begin) // DAY_MS + AHEAD_DAYS).policy
+    except ConfigError as error:
+        stop(str(error))

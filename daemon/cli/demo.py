@@ -1,5 +1,6 @@
 """`samband demo`: the daemon with a small estate that breaks, to see what it makes of it."""
 
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -32,6 +33,8 @@ def demo(
     def out(text: str) -> None:
         print(text, flush=True)
 
+    # Told to end by somebody else is the same as Ctrl-C: the daemon must not be left behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="samband-demo-") as temporary:
         place = folder or Path(temporary)
         try:

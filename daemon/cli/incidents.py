@@ -5,14 +5,13 @@ from typing import Annotated, Any
 
 import typer
 
-from daemon.cli.client import TokenOption, UrlOption, actor, connect, incident_path
+from daemon.cli.client import Client, TokenOption, UrlOption, actor, connect, incident_path
 from daemon.cli.options import ConfigOption, JsonOption
-from daemon.cli.output import print_block, print_json, print_table
+from daemon.cli.output import print_block, print_json, print_table, shown_time
 
 app = typer.Typer(help="Incidents: list, show, ack, resolve, publish.", no_args_is_help=True)
 
 IncidentArgument = Annotated[str, typer.Argument(metavar="INCIDENT", help="INC-4211, or its id.")]
-NoteOption = Annotated[str, typer.Option("--note", help="What the timeline is to say about it.", show_default=False)]
 
 
 @app.command("list")
@@ -43,7 +42,7 @@ def list_incidents(
                 one["priority"],
                 one["ref"],
                 one["state"],
-                one["opened_at"],
+                shown_time(one["opened_at"]),
                 one["alerts"]["firing"],
                 one["alerts"]["resolved"],
                 one["owner"],
@@ -75,14 +74,15 @@ def show(
     _section("MEMBERS", ("STATUS", "SEVERITY", "SERVICE", "ALERT", "RESOURCE", "IN BECAUSE"), members)
     deliveries = [_delivery(one) for one in found.get("deliveries", [])]
     _section("DELIVERIES", ("SINK", "PURPOSE", "STATE", "REFERENCE", "ATTEMPTS"), deliveries)
-    timeline = [(one.get("at"), one.get("actor") or "samband", one.get("text")) for one in found.get("timeline", [])]
+    timeline = [
+        (shown_time(one.get("at")), one.get("actor") or "samband", one.get("text")) for one in found.get("timeline", [])
+    ]
     _section("TIMELINE", ("AT", "WHO", "WHAT"), timeline)
 
 
 @app.command()
 def ack(
     incident: IncidentArgument,
-    note: NoteOption = "",
     config: ConfigOption = None,
     url: UrlOption = "",
     token: TokenOption = "",
@@ -92,13 +92,12 @@ def ack(
 
     Example: samband incidents ack INC-4211
     """
-    _act("ack", incident, note, connect(config, url, token), as_json)
+    _act("ack", incident, connect(config, url, token), as_json)
 
 
 @app.command()
 def resolve(
     incident: IncidentArgument,
-    note: NoteOption = "",
     config: ConfigOption = None,
     url: UrlOption = "",
     token: TokenOption = "",
@@ -106,9 +105,9 @@ def resolve(
 ) -> None:
     """Resolves an incident, at every sink. What still fires after timing.reopen_window opens it again.
 
-    Example: samband incidents resolve INC-4211 --note "failed over"
+    Example: samband incidents resolve INC-4211
     """
-    _act("resolve", incident, note, connect(config, url, token), as_json)
+    _act("resolve", incident, connect(config, url, token), as_json)
 
 
 @app.command()
@@ -123,12 +122,12 @@ def publish(
 
     Example: samband incidents publish INC-4211
     """
-    _act("publish", incident, "", connect(config, url, token), as_json)
+    _act("publish", incident, connect(config, url, token), as_json)
 
 
-def _act(verb: str, incident: str, note: str, client: Any, as_json: bool) -> None:
-    body = {name: value for name, value in (("actor", actor()), ("note", note)) if value}
-    answer = client.post(f"{incident_path(incident)}/{verb}", body)
+def _act(verb: str, incident: str, client: Client, as_json: bool) -> None:
+    who = actor()
+    answer = client.post(f"{incident_path(incident)}/{verb}", {"actor": who} if who else {})
     if as_json:
         print_json(answer)
     else:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from daemon.cli.options import ConfigOption, JsonOption, read_config
-from daemon.cli.output import COULD_NOT, FOUND, print_json, print_table, say, stop
+from daemon.cli.output import COULD_NOT, FOUND, print_json, print_table, say, shown_time, stop
+from sinks.text import one_line
 
 if TYPE_CHECKING:
     from daemon.core.records import AlertSeen
@@ -119,7 +120,7 @@ def _readable(recording: "Recording", bad: list[str]) -> Iterator["AlertSeen"]:
             continue
         bad.append(f"{recording.path}:{one.line}: {one.reason}")
         if len(bad) <= BAD_LINES_SHOWN:
-            say(bad[-1])
+            say(one_line(bad[-1], 500))
 
 
 def _progress(recording: "Recording") -> Any:
@@ -178,7 +179,7 @@ def _report(replayed: "Replay", incidents: list[Any], lines: int, as_json: bool)
                 one["priority"],
                 one["ref"],
                 one["state"],
-                one["opened_at"],
+                shown_time(one["opened_at"]),
                 one["alerts"]["firing"] + one["alerts"]["resolved"],
                 one["services"],
                 one["owner"],

@@ -13,13 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from daemon.core.communication import clean
 from daemon.demo.estate import CATALOGUE, COMPONENTS, CONFIGURATION, CYCLE_S, Step, script
 from daemon.demo.receivers import Desk, Pager, PublicPage
+from sinks.text import clean, cut
 
 START_S_MAX, STOP_S_MAX = 20.0, 15.0
 LOOK_EVERY_S = 0.5
 LEASE_S = 240
+LINE_MAX = 160
 _COLOURS = {"ALERT": "2", "INCIDENT": "1;33", "PAGE": "1;31", "TICKET": "36", "STATUS": "35"}
 
 
@@ -99,7 +100,7 @@ class Demo:
     # ---- what is seen --------------------------------------------------------------------------
     def say(self, kind: str, text: str) -> None:
         """Prints a line with the time; further lines of the text are set below it."""
-        first, *rest = [clean(line, 200) for line in text.splitlines()] or [""]
+        first, *rest = [cut(line, LINE_MAX) for line in clean(text).split("\n")]
         mark, plain = (f"\x1b[{_COLOURS.get(kind, '0')}m", "\x1b[0m") if self._colour else ("", "")
         lines = [f"{time.strftime('%H:%M:%S')} {mark}{kind:<8}{plain} {first}"]
         lines += [f"{'':<17} {mark}{line}{plain}" for line in rest]
