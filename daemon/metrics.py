@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-disable_created_metrics()  # They double the number of series, and nobody asks for them.
+disable_created_metrics()  # type: ignore[no-untyped-call]  # They double the number of series, and nobody asks for them.
 REGISTRY = CollectorRegistry()
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 ProcessCollector(namespace="samband", registry=REGISTRY)

@@ -15,7 +15,7 @@ from orjson import dumps
 
 from daemon.core.model.alert import ParsedAlert, alert_key
 from daemon.sources.formats.base import ANNOTATIONS_BYTES_MAX, LABELS_BYTES_MAX, Context, Parsed, Rejected, Unreadable
-from daemon.sources.formats.common import TIME_MIN, base_url, described, parse_time, repaired, replica_of
+from daemon.sources.formats.common import NOT_JSON, TIME_MIN, base_url, described, parse_time, repaired, replica_of
 
 
 class PostableAlert(msgspec.Struct, gc=False):
@@ -55,7 +55,7 @@ class Alertmanager:
             posted = _decode(body)
         except msgspec.ValidationError:
             return _item_by_item(body, context)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except NOT_JSON as error:
             if mended := repaired(body):
                 return self.parse(mended, context)
             raise _unreadable(body, error) from None
@@ -72,12 +72,18 @@ def _item_by_item(body: bytes, context: Context) -> Parsed:
     """The slow way, when some item has a wrong shape: the others are still read."""
     try:
         raws = _split(body) or []
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except NOT_JSON as error:
+        if mended := repaired(body):
+            return _item_by_item(mended, context)
         raise _unreadable(body, error) from None
     alerts: list[ParsedAlert] = []
     rejected: list[Rejected] = []
     for index, raw in enumerate(raws, context.first):
-        item = msgspec.json.decode(raw)
+        try:
+            item = _loads(raw)
+        except NOT_JSON as error:
+            rejected.append(_rejected(index, Invalid(f"item {index}: {error}", "not_json"), bytes(raw)))
+            continue
         try:
             built, refused = _build_all([msgspec.convert(_without_nulls(item), PostableAlert)], context)
         except msgspec.ValidationError as error:
@@ -86,6 +92,14 @@ def _item_by_item(body: bytes, context: Context) -> Parsed:
             alerts += built
         rejected += [_rejected(index, error, bytes(raw)) for error in refused.values()]
     return Parsed(alerts, rejected)
+
+
+def _loads(raw: msgspec.Raw) -> Any:
+    """The item as plain values. Splitting a list does not look into strings, so it may still be no JSON."""
+    try:
+        return msgspec.json.decode(raw)
+    except NOT_JSON:
+        return msgspec.json.decode(repaired(bytes(raw)) or raw)
 
 
 def _without_nulls(item: Any) -> Any:

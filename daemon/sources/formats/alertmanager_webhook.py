@@ -17,7 +17,7 @@ from daemon.sources.formats.base import (
     Rejected,
     Unreadable,
 )
-from daemon.sources.formats.common import TIME_MIN, canonical, parse_time, repaired, replica_of
+from daemon.sources.formats.common import NOT_JSON, TIME_MIN, canonical, parse_time, repaired, replica_of
 
 
 class WebhookAlert(msgspec.Struct):
@@ -55,7 +55,7 @@ class AlertmanagerWebhook:
             hook = _decode(body)
         except msgspec.ValidationError as error:
             raise Unreadable(f"not an Alertmanager webhook: {error}", "wrong_type", 422) from None
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except NOT_JSON as error:
             if mended := repaired(body):
                 return self.parse(mended, context)
             raise Unreadable(f"not JSON: {error}") from None
@@ -63,12 +63,21 @@ class AlertmanagerWebhook:
         rejected: list[Rejected] = []
         for index, raw in enumerate(hook.alerts):
             try:
-                alerts.append(_build(_decode_one(raw), hook, context))
-            except msgspec.ValidationError as error:
+                alerts.append(_build(_read(raw), hook, context))
+            except NOT_JSON as error:
                 rejected.append(Rejected(index, str(error), "wrong_type", bytes(raw)))
             except Invalid as error:
                 rejected.append(Rejected(index, str(error), error.code, bytes(raw)))
         return Parsed(alerts, rejected)
+
+
+def _read(raw: msgspec.Raw) -> WebhookAlert:
+    try:
+        return _decode_one(raw)
+    except msgspec.ValidationError:
+        raise
+    except NOT_JSON:
+        return _decode_one(repaired(bytes(raw)) or raw)
 
 
 def _build(one: WebhookAlert, hook: Webhook, context: Context) -> ParsedAlert:

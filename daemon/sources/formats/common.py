@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
+import msgspec
 import orjson
 
 from daemon.sources.formats.base import ANNOTATIONS_BYTES_MAX
@@ -15,6 +16,9 @@ TIME_MIN = -62_135_596_800_000
 """0001-01-01T00:00:00Z in ms: Go's zero time, which means "not set"."""
 TIME_MAX = 253_402_300_799_999
 """9999-12-31T23:59:59.999Z in ms."""
+
+NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoders raise for bytes that are no JSON, or JSON that is nested too deeply."""
 
 _CUT_MARK = " …"
 

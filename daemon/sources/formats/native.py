@@ -18,7 +18,7 @@ from daemon.sources.formats.base import (
     Rejected,
     Unreadable,
 )
-from daemon.sources.formats.common import canonical, described, parse_time, replica_of
+from daemon.sources.formats.common import NOT_JSON, canonical, described, parse_time, repaired, replica_of
 
 NAME_LENGTH_MAX = 1024
 TOLD_IN_ANNOTATIONS = (
@@ -98,30 +98,28 @@ def _items(body: bytes) -> list[msgspec.Raw] | list[bytes]:
     if text[:1] == b"[":
         try:
             return _split(text)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except NOT_JSON as error:
+            if mended := repaired(text):
+                return _split(mended)
             raise Unreadable(f"not JSON: {error}") from None
     if text[:1] != b"{":
         raise Unreadable("not JSON: expected an object, an array of objects, or one object a line")
-    lines = [line for line in text.splitlines() if line.strip()]
-    if len(lines) == 1 or _is_json(text):
+    if _is_json(text):
         return [text]
-    if not any(_is_json(line) for line in lines):
+    lines = [line for line in text.splitlines() if line.strip()]
+    if len(lines) == 1 or not any(_is_json(line) for line in lines):
         raise Unreadable(f"not JSON: {_complaint(text)}")
     return lines
 
 
 def _is_json(text: bytes) -> bool:
-    try:
-        _decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return False
-    return True
+    return not _complaint(text) or repaired(text) is not None
 
 
 def _complaint(text: bytes) -> str:
     try:
         _decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except NOT_JSON as error:
         return str(error)
     return ""
 
@@ -129,8 +127,11 @@ def _complaint(text: bytes) -> str:
 def _object(raw: msgspec.Raw | bytes) -> dict[str, Any]:
     try:
         item = _decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _Bad(f"not JSON: {error}", "not_json") from None
+    except NOT_JSON as error:
+        mended = repaired(bytes(raw))
+        if mended is None:
+            raise _Bad(f"not JSON: {error}", "not_json") from None
+        item = _decode(mended)
     if not isinstance(item, dict):
         raise _Bad("must be an object", "wrong_type")
     return item

@@ -1,0 +1,103 @@
+"""A daemon's HTTP side on a real socket: real store, runtime and server; only the outbox is left out."""
+
+import contextlib
+import random
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from daemon import wiring
+from daemon.access import Access
+from daemon.api import app as api
+from daemon.api.front import Front
+from daemon.api.history import History
+from daemon.api.observe import observe_state
+from daemon.api.surface import Surface
+from daemon.clock import SystemClock
+from daemon.core.policy import Policy
+from daemon.listening import Listener, bind
+from daemon.runtime import Runtime
+from daemon.sources.http import Intake, Source
+from daemon.store.queries import Queries, reading
+from daemon.store.sqlite import SqliteStore
+from tests.unit.kit import policy as make_policy
+
+OPERATOR = "operator-token-0123456789"
+OPEN = {"prometheus": Source("prometheus", "alertmanager"), "scripts": Source("scripts", "native")}
+
+
+@dataclass
+class Served:
+    """What a test holds: the address, a client, and the parts behind them."""
+
+    url: str
+    client: aiohttp.ClientSession
+    runtime: Runtime
+    intake: Intake
+    queries: Queries
+    reloads: list[str]
+
+    async def ask(
+        self, method: str, path: str, body: bytes | None = None, **headers: str
+    ) -> tuple[int, Any, Mapping[str, str]]:
+        """Status, body (as JSON where it is) and header fields."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        if body is not None:
+            named.setdefault("content-type", "application/json")
+        async with self.client.request(method, self.url + path, data=body, headers=named) as response:
+            raw = await response.read()
+            kind = response.headers.get("content-type", "")
+            return response.status, await response.json() if raw and "json" in kind else raw, response.headers
+
+
+@contextlib.asynccontextmanager
+async def served(
+    folder: Path,
+    *,
+    sources: Mapping[str, Source] | None = None,
+    open_: bool = True,
+    policy: Policy | None = None,
+    body_bytes_max: int = 1 << 20,
+) -> AsyncIterator[Served]:
+    """Starts it on a free port, and stops it in the daemon's own order."""
+    wanted = OPEN if sources is None else sources
+    path = folder / "samband.db"
+    runtime = await Runtime.open(policy or make_policy(), SqliteStore(path, build="test"), SystemClock())
+    await runtime.start()
+    queries = Queries(reading(path))
+    intake = Intake(wanted, wiring.Receiver(runtime), body_bytes_max)
+    surface = Surface(
+        runtime, History(queries), {one.name: one.type for one in wanted.values()}, "https://s.example", "1", 1_000
+    )
+    reloads: list[str] = []
+
+    async def reload() -> str:
+        reloads.append("asked")
+        return "" if len(reloads) == 1 else "samband.yaml:1:1: mode: wrong"
+
+    front = Front(
+        intake,
+        api.build(surface),
+        Access(OPERATOR, open_=open_, metrics_open=open_),
+        healthy=lambda: True,
+        ready=lambda: runtime.healthy,
+        reload=reload,
+        observe=lambda: observe_state(runtime),
+    )
+    listener = Listener(front, bind("127.0.0.1", 0))
+    await listener.start()
+    try:
+        async with aiohttp.ClientSession() as client:
+            yield Served(f"http://{listener.address}", client, runtime, intake, queries, reloads)
+    finally:
+        await listener.stop()
+        with contextlib.suppress(Exception):
+            await runtime.stop()
+
+
+def seeded() -> random.Random:
+    """Luck that is the same each time."""
+    return random.Random(7)
