@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
-from daemon.core import delivery, membership
+from daemon.core import membership
 from daemon.core.context import Context
 from daemon.core.correlation import CERTAIN, OLDEST, Evidence, sufficient
 from daemon.core.enrich import labels_of
+from daemon.core.handover import hand_over
 from daemon.core.lifecycle import after
 from daemon.core.model.alert import Alert
 from daemon.core.model.catalogue import Catalogue
@@ -161,7 +162,7 @@ def merge(ctx: Context, one: Incident, other: Incident, evidence: Evidence) -> I
     loser.merged_into = survivor.id
     for due in ("due_settle", "due_resolve", "due_priority", "due_ack_lapse", "due_reopen", "due_close"):
         ctx.state.arm(loser, due, 0)
-    delivery.hand_over(ctx, survivor, loser)
+    hand_over(ctx, survivor, loser)
     loser.version += 1
     survivor.version += 1
     ctx.touched[survivor.id] = None

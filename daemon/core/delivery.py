@@ -15,8 +15,11 @@ from daemon.core.routing import sinks_for
 PURPOSES: dict[Kind, str] = {"pager": "page", "ticket": "ticket", "status_page": "entry", "message": "message"}
 
 
-def serve(ctx: Context, incident: Incident) -> None:
-    """Brings the deliveries in line with a live incident. The incident must have been opened with `edit`."""
+def serve(ctx: Context, incident: Incident) -> bool:
+    """Brings the deliveries in line with a live incident; False if that was done before.
+
+    The incident must have been opened with `edit`.
+    """
     served = (
         incident.priority,
         incident.owner,
@@ -27,15 +30,15 @@ def serve(ctx: Context, incident: Incident) -> None:
         len(ctx.state.service_ids.get(incident.id, ())),
     )
     if ctx.state.served.get(incident.id) == served:
-        return
+        return False
     if incident.notifiable > 0:
         _open_missing(ctx, incident)
-        _raise(ctx, incident)
     for delivery in ctx.state.incident_deliveries(incident.id):
         if delivery.state == "open" and delivery.generation == incident.generation:
             _schedule_update(ctx, incident, delivery)
     if not any(_wants_members(delivery) for delivery in ctx.state.incident_deliveries(incident.id)):
         ctx.state.served[incident.id] = served
+    return True
 
 
 def _wants_members(delivery: Delivery) -> bool:
@@ -51,12 +54,12 @@ def _open_missing(ctx: Context, incident: Incident) -> None:
     }
     for sink, hours in sinks_for(ctx, incident):
         if sink.name not in present:
-            _plan(ctx, incident, sink, hours, PURPOSES[sink.kind])
+            plan(ctx, incident, sink, hours, PURPOSES[sink.kind])
         elif sink.kind in ("pager", "ticket"):
             _hasten(ctx, incident, sink, hours)
 
 
-def _plan(ctx: Context, incident: Incident, sink: SinkInfo, hours: Hours | None, purpose: str) -> None:
+def plan(ctx: Context, incident: Incident, sink: SinkInfo, hours: Hours | None, purpose: str) -> None:
     """A new object: held back so that related alerts join, or sent at once."""
     state = ctx.state
     delivery = Delivery(
@@ -126,54 +129,6 @@ def _hasten(ctx: Context, incident: Incident, sink: SinkInfo, hours: Hours | Non
                 ctx.state.arm(row, "due_send", due)
 
 
-# ---- raises ------------------------------------------------------------------------------------
-def _raise(ctx: Context, incident: Incident) -> None:
-    """A higher priority, another tier-1 service or another owner rings again; what is waiting covers it."""
-    if not incident.told_priority:
-        return
-    reasons = _untold(ctx, incident)
-    if reasons:
-        ring_again(ctx, incident, ", ".join(reasons))
-
-
-def ring_again(ctx: Context, incident: Incident, reason: str) -> None:
-    """Pages once more, as an object of its own, at every pager that the policies name; unless one waits anyway."""
-    pagers = [(sink, hours) for sink, hours in sinks_for(ctx, incident) if sink.kind == "pager"]
-    waiting = {
-        delivery.sink
-        for delivery in ctx.state.incident_deliveries(incident.id)
-        if delivery.kind == "pager" and delivery.state == "waiting"
-    }
-    pagers = [(sink, hours) for sink, hours in pagers if sink.name not in waiting]
-    if not pagers:
-        return
-    incident.raises += 1
-    ctx.note(incident.id, "raise", reason)
-    for sink, hours in pagers:
-        _plan(ctx, incident, sink, hours, f"raise-{incident.raises}")
-
-
-def _untold(ctx: Context, incident: Incident) -> list[str]:
-    reasons = []
-    if rank_of(incident.priority) < rank_of(incident.told_priority):
-        reasons.append(f"now {incident.priority}")
-    reasons += [f"also {name}" for name in _concerned(ctx, incident) if name not in incident.told]
-    return reasons
-
-
-def _concerned(ctx: Context, incident: Incident) -> list[str]:
-    """The owner, and the tier-1 services that fire."""
-    rows = ctx.state.incident_services(incident.id)
-    names = [row.service for row in rows if row.tier == 1 and any(row.firing)]
-    return list(dict.fromkeys([f"team {incident.owner}", *names]))
-
-
-def _now_told(ctx: Context, incident: Incident) -> None:
-    if not incident.told_priority or rank_of(incident.priority) < rank_of(incident.told_priority):
-        incident.told_priority = incident.priority
-    incident.told = tuple(dict.fromkeys((*incident.told, *_concerned(ctx, incident))))
-
-
 # ---- sending -----------------------------------------------------------------------------------
 def create(ctx: Context, incident: Incident, delivery: Delivery, *, after: int = 0) -> None:
     """Asks for the object. Incident and delivery must have been opened with `edit`."""
@@ -190,6 +145,19 @@ def create(ctx: Context, incident: Incident, delivery: Delivery, *, after: int =
     _mark_told(ctx, incident, delivery)
     if delivery.kind == "pager":
         _now_told(ctx, incident)
+
+
+def concerned(ctx: Context, incident: Incident) -> list[str]:
+    """The owner, and the tier-1 services that fire."""
+    rows = ctx.state.incident_services(incident.id)
+    names = [row.service for row in rows if row.tier == 1 and any(row.firing)]
+    return list(dict.fromkeys([f"team {incident.owner}", *names]))
+
+
+def _now_told(ctx: Context, incident: Incident) -> None:
+    if not incident.told_priority or rank_of(incident.priority) < rank_of(incident.told_priority):
+        incident.told_priority = incident.priority
+    incident.told = tuple(dict.fromkeys((*incident.told, *concerned(ctx, incident))))
 
 
 def send(ctx: Context, incident: Incident, delivery: Delivery, action: Action, purpose: str, *, after: int = 0) -> int:
@@ -351,49 +319,6 @@ def reopen_all(ctx: Context, incident: Incident) -> None:
             row = ctx.state.deliveries.edit(delivery.id)
             row.generation = incident.generation
             ctx.state.arm(row, "due_update", 0)
-
-
-def hand_over(ctx: Context, survivor: Incident, loser: Incident) -> None:
-    """A merge: pages do not repeat, tickets are closed as duplicates, the public entry changes hands.
-
-    The loser's page ends once the survivor's is confirmed; where the survivor has told nobody yet,
-    it takes the loser's object over instead.
-    """
-    state = ctx.state
-    for delivery in state.incident_deliveries(loser.id):
-        row = state.deliveries.edit(delivery.id)
-        if row.state in ("waiting", "draft"):
-            drop(ctx, row)
-            continue
-        own = _own(ctx, survivor, row)
-        if row.state == "open" and own is not None and own.state == "open":
-            close(ctx, loser, row, purpose="duplicate", after=0 if own.confirmed else own.create)
-        elif row.state == "open":
-            if own is not None:
-                drop(ctx, own)
-            _adopt(ctx, survivor, loser, row)
-    if loser.told_priority:
-        best = min(filter(None, (survivor.told_priority, loser.told_priority)), key=rank_of)
-        survivor.told_priority = best
-        survivor.told = tuple(dict.fromkeys((*survivor.told, *loser.told)))
-
-
-def _own(ctx: Context, survivor: Incident, other: Delivery) -> Delivery | None:
-    """The survivor's object for the same sink: the open one, else the one that waits."""
-    same = [
-        delivery
-        for delivery in ctx.state.incident_deliveries(survivor.id)
-        if delivery.sink == other.sink and delivery.state in ("open", "waiting", "draft")
-    ]
-    return min(same, key=lambda delivery: (delivery.state != "open", delivery.id)) if same else None
-
-
-def _adopt(ctx: Context, survivor: Incident, loser: Incident, delivery: Delivery) -> None:
-    state = ctx.state
-    state.unlink(state.delivery_ids, loser.id, delivery.id)
-    delivery.incident = survivor.id
-    delivery.generation = survivor.generation
-    state.link(state.delivery_ids, survivor.id, delivery.id)
 
 
 # ---- what comes back ---------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from daemon.core.membership import index_services
 from daemon.core.model.alert import Alert
 from daemon.core.model.incident import Incident
 from daemon.core.priority import rank_of, reckon
+from daemon.core.raises import raise_if_worse, ring_again
 
 
 def remember_touched(ctx: Context) -> None:
@@ -34,8 +35,9 @@ def settle(ctx: Context, incident: Incident) -> None:
     if lead is not None and (not incident.owner or (risen and incident.state != "acknowledged")):
         incident.owner = team_of(ctx.policy, lead.service, lead.labels)
     _clear(ctx, incident)
-    if incident.live:
-        delivery.serve(ctx, incident)
+    over = incident.resolved_at > 0
+    if not over and delivery.serve(ctx, incident) and incident.notifiable:
+        raise_if_worse(ctx, incident)
 
 
 def _newest(ctx: Context, incident: Incident) -> Alert | None:
@@ -135,7 +137,7 @@ def acknowledgement_lapses(ctx: Context, incident: Incident) -> None:
     incident.version += 1
     ctx.note(incident.id, "acknowledgement-lapsed", "no activity since it was acknowledged")
     if incident.notifiable:
-        delivery.ring_again(ctx, incident, "acknowledgement lapsed")
+        ring_again(ctx, incident, "acknowledgement lapsed")
     ctx.touched[incident.id] = None
 
 
