@@ -1,7 +1,7 @@
 """The generic webhook: what happens to an incident, as JSON, to an address of one's own."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 from pydantic import Field, SecretStr, field_validator, model_validator
@@ -33,6 +33,9 @@ TYPE = {
     "resolve": "incident.resolved",
     "reopen": "incident.reopened",
 }
+
+SECRET_PART_MIN = 8
+"""Shorter parts of an address or header are words that stand in other texts too."""
 
 
 class WebhookConfig(SinkConfig):
@@ -77,7 +80,7 @@ class Webhook:
         self._url = config.secret("url")
         own = {header: value.get_secret_value() for header, value in config.headers.items()}
         self._headers = {"Content-Type": "application/json"} | own
-        self.secrets: Sequence[str] = (self._url, *own.values())
+        self.secrets: Sequence[str] = _secrets(self._url, own.values())
 
     def render(self, order: Order) -> Request:
         """The one request of the order."""
@@ -107,6 +110,15 @@ class Webhook:
         except HttpError as error:
             return [Problem(f"nothing answers at the webhook's address: {error.reason}", "check url and the network")]
         return []
+
+
+def _secrets(url: str, values: Iterable[str]) -> tuple[str, ...]:
+    """The address and the headers' values, and the parts of them that are long enough to be a secret of their own."""
+    login, _, rest = url.partition("://")[2].rpartition("@")
+    _, slash, target = rest.partition("/")
+    parts = [part for text in (login, target, *values) for part in re.split(r"[\s/?&=#:;,]", text)]
+    long = (part for part in (slash + target, *parts) if len(part) >= SECRET_PART_MIN)
+    return tuple(dict.fromkeys((url, *values, *long)))
 
 
 def event_of(order: Order) -> dict[str, Any]:

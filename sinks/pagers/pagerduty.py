@@ -58,8 +58,12 @@ class PagerDutyConfig(SinkConfig):
     )
     routing_key: Secret = secret_field("Integration key of the service, 32 characters")
     routing_key_file: SecretFile = secret_file_field("Integration key of the service, 32 characters")
-    api_token: Secret = secret_field("REST API key (read-only is enough): acknowledgements are seen")
-    api_token_file: SecretFile = secret_file_field("REST API key (read-only is enough): acknowledgements are seen")
+    api_token: Secret = secret_field(
+        "REST API key (read-only is enough): a late repeat is looked for before it is sent"
+    )
+    api_token_file: SecretFile = secret_file_field(
+        "REST API key (read-only is enough): a late repeat is looked for before it is sent"
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> "PagerDutyConfig":
@@ -77,19 +81,23 @@ def _judge(response: Response) -> Outcome | None:
 
 
 class PagerDuty:
-    """The sink. Acknowledgements are seen only with an API token."""
+    """The sink.
+
+    reports: False, because nobody polls `standing` yet; to say otherwise would make of every page that
+    a person acknowledged at PagerDuty one that certainly nobody saw.
+    """
 
     Config = PagerDutyConfig
     kind: Kind = "pager"
     idempotency: Idempotency = "native"
     reopens = False
+    reports = False
 
     def __init__(self, name: str, config: PagerDutyConfig) -> None:
         self.name = name
         self._config = config
         self._routing_key, self._api_token = config.secret("routing_key"), config.secret("api_token")
         self.secrets: Sequence[str] = tuple(s for s in (self._routing_key, self._api_token) if s)
-        self.reports = bool(self._api_token)
 
     def render(self, order: Order) -> Request | None:
         """The event of the order, None for an update that a pager has no word for."""

@@ -66,7 +66,7 @@ CASES = {
         lambda **how: FakeWebhook(bearer="webhook-secret", **how),
         {"headers": {"Authorization": "Bearer webhook-secret"}},
         ("POST", "/in"),
-        ("Bearer webhook-secret",),
+        ("Bearer webhook-secret", "webhook-secret", "secret-in-the-address"),
         path="/in?code=secret-in-the-address",
         wrong={"headers": {"Authorization": "Bearer another-token"}},
     ),

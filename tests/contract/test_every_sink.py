@@ -167,10 +167,9 @@ async def test_secrets_stay_in_their_place(name: str, caplog: pytest.LogCaptureF
     case, seen = CASES[name], []
     async with bench(name) as one:
         assert set(case.secrets) <= set(one.sink.secrets)
-        secrets = [*one.sink.secrets, "secret-in-the-address"] if case.path else [*one.sink.secrets]
+        secrets = one.sink.secrets
         for status in (302, 400, 401, 409, 420, 422, 429, 500):
-            for pad in ("", "x" * 290):
-                body = f"{pad} no such thing: {' '.join(one.sink.secrets)}"
+            for body in [" ".join(secrets), *("x" * 285 + secret for secret in secrets)]:  # the latter: cut in half
                 one.fake.misbehave("status", status=status, body=body, **fault(name))
                 seen.append(repr(await one.sink.deliver(order(), one.http)))
         one.fake.misbehave("status", status=401, body=" ".join(one.sink.secrets), times=99)
@@ -180,8 +179,8 @@ async def test_secrets_stay_in_their_place(name: str, caplog: pytest.LogCaptureF
     options = {"type": case.type, "url": "http://h" + case.path, **case.config}
     config = config_of(SINKS[case.type]).model_validate(options)
     seen += [repr(config), str(config), config.model_dump_json()]
-    for secret in secrets:
-        assert [text for text in seen if secret in text or secret[:12] in text] == []
+    for secret in case.secrets:
+        assert [text for text in seen if secret in text or secret[:12] in text] == [], secret
 
 
 @EVERY

@@ -89,8 +89,9 @@ async def test_an_unclear_create_is_found_in_a_gap_of_the_index() -> None:
     async with bench("jira") as one:
         for number in range(3):
             one.fake.person_makes(f"before {number}").created_at -= 7200
+        hidden = {one.fake.person_makes("hidden").key for _ in range(8)}
         ref = await created(one)
-        hidden = {one.fake.person_makes("hidden").key for _ in range(3)}
+        hidden |= {one.fake.person_makes("hidden").key for _ in range(3)}
         one.fake.person_makes("younger, and shown")
         one.fake.hidden, one.fake.unindexed = hidden, {ref}
         assert await one.sink.find(order(), one.http, 1000) == Found(ref)

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from sinks.base import Absent, Done, Found, Reason, Retry
-from sinks.pagers.pagerduty import PagerDutyConfig, rest_address
+from sinks.pagers.pagerduty import PagerDuty, PagerDutyConfig, rest_address
 from tests.contract.sinks_kit import KEY, PAGE, bench, later, order, view
 
 TOKEN = {"api_token": "rest"}
@@ -100,16 +100,15 @@ async def test_a_resolve_is_repeated_without_looking_however_late() -> None:
         assert one.fake.open_objects(KEY) == []
 
 
-async def test_acknowledgements_are_seen_only_with_a_token() -> None:
+async def test_how_a_page_stands_is_seen_only_with_a_token() -> None:
     async with bench("pagerduty") as one:
-        assert one.sink.reports is False
         assert await one.sink.find(order(), one.http, 10**9) == Absent(settled=False)
     async with bench("pagerduty", config=TOKEN) as one:
-        assert one.sink.reports is True
-        assert await one.sink.standing(KEY, one.http) == ""  # type: ignore[attr-defined]
+        assert isinstance(one.sink, PagerDuty)
+        assert await one.sink.standing(KEY, one.http) == ""
         await one.sink.deliver(order(), one.http)
         one.fake.person_does(KEY, "acknowledged")
-        assert await one.sink.standing(KEY, one.http) == "acknowledged"  # type: ignore[attr-defined]
+        assert await one.sink.standing(KEY, one.http) == "acknowledged"
         assert await one.sink.find(order(), one.http, 0) == Found(KEY)
 
 
