@@ -93,13 +93,16 @@ def _key(incident: Incident, purpose: str) -> str:
 
 
 def _previous(ctx: Context, incident: Incident, sink: SinkInfo) -> int:
-    """The closed object of an earlier generation, at sinks that can open it again."""
+    """The closed object of an earlier generation, at sinks that can open it again, if it was ever made."""
     if not sink.reopens or incident.generation == 1:
         return 0
     closed = [
         delivery.id
         for delivery in ctx.state.incident_deliveries(incident.id)
-        if delivery.sink == sink.name and delivery.state == "closed" and not delivery.purpose.startswith("raise-")
+        if delivery.sink == sink.name
+        and delivery.state == "closed"
+        and delivery.confirmed
+        and not delivery.purpose.startswith("raise-")
     ]
     return closed[-1] if closed else 0
 
