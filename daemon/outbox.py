@@ -166,8 +166,11 @@ class Outbox:
         return lane
 
     def _undone(self, number: int) -> bool:
-        """Whether a row that others wait for is still to come: under way, or dead-lettered."""
-        return number in self._where or any(row.send.id == number for row in self._failed.values())
+        """Whether a row that others wait for is still to come: under way, or dead-lettered (what was held as
+        unclear will not become clearer)."""
+        return number in self._where or any(
+            row.send.id == number and row.state == "dead" for row in self._failed.values()
+        )
 
     def _judge(self, queue: Queue, row: OutboxRow) -> rules.Verdict:
         lane = self._lane(row)

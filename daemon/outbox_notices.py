@@ -21,6 +21,7 @@ class Notices:
 
     def __init__(self, runtime: Runtime, timing: Timing) -> None:
         self._runtime, self.timing = runtime, timing
+        self._since = 0
         self._due: list[tuple[int, int, OutboxRow]] = []
         self._late: dict[int, OutboxRow] = {}
         self._dead: dict[int, OutboxRow] = {}
@@ -29,13 +30,14 @@ class Notices:
 
     def start(self) -> None:
         """Finds out from the state what has been said before the restart and was not taken back."""
+        self._since = self._runtime.now_ms()
         for incident in self._runtime.engine.state.incidents.rows.values():
             if incident.live and incident.self_cause in (FAILING, DEAD):
                 self._said[incident.self_cause, incident.self_sink] = None
 
     def expect(self, row: OutboxRow) -> None:
-        """The row is to be done in time."""
-        heappush(self._due, (overdue_at(row, self.timing), row.send.id, row))
+        """The row is to be done in time; what a restart takes up gets its time again."""
+        heappush(self._due, (overdue_at(row, self.timing, self._since), row.send.id, row))
 
     def remember(self, row: OutboxRow) -> None:
         """The row is dead."""

@@ -68,9 +68,9 @@ def masked(text: str, secrets: Iterable[str]) -> str:
     return text[:DETAIL_MAX]
 
 
-def overdue_at(row: OutboxRow, timing: Timing) -> int:
-    """When the row counts as overdue."""
-    return row.send.at + (timing.overdue if row.send.rank <= 2 else 5 * timing.overdue)
+def overdue_at(row: OutboxRow, timing: Timing, since: int) -> int:
+    """When the row counts as overdue. since: when this daemon began to send."""
+    return max(row.send.at, since) + (timing.overdue if row.send.rank <= 2 else 5 * timing.overdue)
 
 
 # ---- after a crash ----------------------------------------------------------------------------------

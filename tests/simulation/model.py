@@ -53,7 +53,8 @@ def _nothing_open(world: World) -> Iterator[str]:
             yield f"alert {alert.name} on {alert.resource} is still open, last sign {alert.last_sign}"
     for incident in state.incidents.rows.values():
         if incident.live:
-            yield f"{incident.ref} ({incident.priority}, {incident.self_cause or 'of the estate'}) is still {incident.state}"
+            about = incident.self_cause or "the estate"
+            yield f"{incident.ref} ({incident.priority}, about {about}) is still {incident.state}"
     for row in world.disk.read("SELECT id, sink, state, action, reason, detail FROM outbox"):
         if row[2] in ("waiting", "sending", "dead"):
             yield f"outbox row {row[0]} for {row[1]} is still {row[2]}: {row[3]} {row[4]} {row[5]}"
@@ -63,7 +64,8 @@ def _sinks_agree(world: World) -> Iterator[str]:
     """Promise 3: nothing stands open at a sink for what is over (chat lines may be missing)."""
     for name, fake in world.services.all.items():
         if name != "webhook":
-            for key in fake.keys():
+            keys = fake.keys()
+            for key in keys:
                 for one in fake.open_objects(key):
                     yield f"{name}: {key} is still open: {vars(one)}"
         for text in fake.violations:
@@ -90,11 +92,13 @@ def _one_object_each(world: World) -> Iterator[str]:
     for key, times in rung.items():
         if times > 1:
             yield f"pagerduty rang {times} times for {key}"
-    for key in services.jira.keys():
+    tickets_by_key = services.jira.keys()
+    for key in tickets_by_key:
         tickets = [one for one in services.jira.objects(key) if TWIN_LABEL not in one.labels]
         if len(tickets) > 1:
             yield f"jira has {len(tickets)} tickets for {key}"
-    for key in services.statuspage.keys():
+    entries_by_key = services.statuspage.keys()
+    for key in entries_by_key:
         if len(services.statuspage.objects(key)) > 1:
             yield f"statuspage has {len(services.statuspage.objects(key))} entries for {key}"
     for message in services.webhook.messages:

@@ -21,7 +21,8 @@ from tests.simulation.loop import NeverReturns, VirtualLoop
 TIMEOUT_S = 10.0
 TROUBLES = ("refused", "no_connection", "throttled", "error", "error_after", "hang", "hang_after", "late", "reset",
             "reset_after", "slow")  # fmt: skip
-"""What can go wrong with one request. `…_after`: it was carried out; late: it is, after its sender gave up."""
+"""What can go wrong with one request. `…_after`: it was carried out; late: it is, after its sender gave up.
+Only on order: rejected."""
 
 
 class Spell(NamedTuple):
@@ -124,6 +125,8 @@ class Network:
                 raise HttpError(Reason.TIMEOUT, "no connection", sent=False)
             case "throttled":
                 return Response(429, {"retry-after": str(services.luck.randint(1, 90))}, b"slow down")
+            case "rejected":
+                return Response(400, {}, b"this is not what we take")
             case "error":
                 return Response(services.luck.choice((500, 502, 503)), {}, b"oops")
             case "hang":

@@ -14,7 +14,7 @@ from daemon.core.records import CommandGiven
 from daemon.outbox import Outbox
 from daemon.runtime import Runtime
 from daemon.settings import load
-from daemon.store.base import Batch
+from daemon.store.base import Batch, StoreError
 from tests.simulation.life import FAILPOINTS, Dead, Life
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.senders import Condition, Prometheus, Script, draw_conditions
@@ -51,12 +51,14 @@ class VirtualClock:
 class World:
     """Everything of one seed. `acknowledged`: keys of the alerts that the daemon has answered for."""
 
-    def __init__(self, loop: VirtualLoop, seed: int) -> None:
+    def __init__(self, loop: VirtualLoop, seed: int, *, calm: bool = False) -> None:
+        """calm: nothing goes wrong but what a test orders."""
         self.loop, self.seed = loop, seed
         self.clock = VirtualClock(loop)
         self.disk = Disk(f"simulation-{seed}-{id(self)}")
-        self.disk.mood = moody(self._luck("disk"), loop.time, _disk_spells(self._luck("disk spells")))
-        self.services = Services(loop, self._luck("network"), _spells(self._luck("weather")))
+        disk_spells = [] if calm else _disk_spells(self._luck("disk spells"))
+        self.disk.mood = moody(self._luck("disk"), loop.time, disk_spells)
+        self.services = Services(loop, self._luck("network"), [] if calm else _spells(self._luck("weather")))
         self.assembly: Assembly = assemble(load(CONFIGURATION), from_ms=BEGIN_MS, days=10)
         self.acknowledged: dict[bytes, None] = {}
         self.trouble: list[str] = []
@@ -74,8 +76,14 @@ class World:
 
     # ---- the daemon -----------------------------------------------------------------------------------
     async def start(self, life: Life) -> None:
-        """Starts the daemon in that life. Raises Dead when it dies at once."""
-        runtime = await life.ask(Runtime.open(self.assembly.policy, FailpointStore(self.disk, life), self.clock))
+        """Starts the daemon in that life, as often as the disk makes it necessary. Raises Dead when it dies at once."""
+        while True:
+            try:
+                store = FailpointStore(self.disk, life)
+                runtime = await life.ask(Runtime.open(self.assembly.policy, store, self.clock))
+                break
+            except StoreError:
+                await asyncio.sleep(5)
         delivery = self.assembly.settings.delivery
         timing = rules.Timing(
             retry_first=delivery.retry_first,

@@ -23,7 +23,8 @@ def test_rows_are_picked_in_the_order_of_their_ids() -> None:
     for number in (12, 11, 13):
         queue.add(make_row(number=number), NOW)
     picked = queue.pick(lambda _: False, send)
-    assert picked is not None and picked[0].send.id == 11
+    assert picked is not None
+    assert picked[0].send.id == 11
 
 
 def test_a_row_that_waits_for_another_keeps_back_its_own_delivery_only() -> None:
@@ -33,9 +34,11 @@ def test_a_row_that_waits_for_another_keeps_back_its_own_delivery_only() -> None
     assert queue.pick(lambda number: number == 7, send) is None
     queue.add(make_row("create", number=13, delivery=6), NOW)
     picked = queue.pick(lambda number: number == 7, send)
-    assert picked is not None and picked[0].send.id == 13
+    assert picked is not None
+    assert picked[0].send.id == 13
     picked = queue.pick(lambda _: False, send)
-    assert picked is not None and picked[0].send.id == 11
+    assert picked is not None
+    assert picked[0].send.id == 11
 
 
 def test_a_more_urgent_row_ends_the_back_off_of_those_before_it() -> None:
