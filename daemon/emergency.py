@@ -8,6 +8,8 @@ job again, the same key is resolved. What such a sink answers is logged, and not
 import asyncio
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from daemon import log
 from daemon.clock import Clock
 from daemon.core.model.incident import Action
@@ -21,13 +23,17 @@ PAUSE_S = 5.0
 
 
 class Emergency:
-    """The sinks for such notices. host: the name of this machine, part of the key. clock: for times shown."""
+    """The sinks for such notices. host: the name of this machine, part of the key. clock: for times shown.
 
-    def __init__(self, sinks: Sequence[Sink], http: Http, host: str, clock: Clock) -> None:
-        self._sinks, self._http, self._host, self._clock = sinks, http, host, clock
+    pause_s: between two tries at a sink.
+    """
+
+    def __init__(self, sinks: Sequence[Sink], http: Http, host: str, clock: Clock, pause_s: float = PAUSE_S) -> None:
+        self._sinks, self._http, self._host, self._clock, self._pause_s = sinks, http, host, clock, pause_s
         self._last: dict[str, float] = {}
         self._since: dict[str, int] = {}
         self._running: set[asyncio.Task[None]] = set()
+        self._send_id = 0
         self._turns = [asyncio.Lock() for _ in sinks]
 
     def tell(self, cause: str, text: str) -> None:
@@ -74,13 +80,15 @@ class Emergency:
                     return
                 case Retry() | Unsure() if turn + 1 < TRIES:
                     # A second page under one key is the same page; at other sinks twice is better than never.
-                    await asyncio.sleep(max(PAUSE_S, outcome.after_ms / 1000))
+                    order = replace(order, repeat=order.repeat or isinstance(outcome, Unsure))
+                    await asyncio.sleep(max(self._pause_s, outcome.after_ms / 1000))
                 case _:
                     log.SEND_DEAD(sink=sink.name, action=order.action, key=order.key, detail=_masked(sink, outcome))
                     return
 
     def _order(self, cause: str, action: Action, text: str) -> Order:
         now, key = self._clock.wall_ms(), f"samband-{self._host}-{cause}"
+        self._send_id = max(self._send_id + 1, now)  # What an outbox row's id is elsewhere; unique over restarts.
         title = f"samband on {self._host} cannot do its job: {cause}"[:100]
         return Order(
             action=action,
@@ -91,6 +99,7 @@ class Emergency:
             text=f"{title}\n{text}",
             sent_at=now,
             first_try_at=now,
+            send=self._send_id,
         )
 
     def _view(self, key: str, title: str, text: str, since: int, until: int) -> IncidentView:

@@ -29,8 +29,8 @@ RECORDS_MAX = 10_000
 BATCH_RECORDS_MAX = 1_000
 """Records in one batch: a fold then blocks the event loop for some 10 ms."""
 REFRESHES_MAX, REFRESH_AGE_MAX_MS = 1_000, 5_000
-LOOK_EVERY_S = 5.0
-"""At least so often the clocks are compared, whatever else there is to do."""
+LOOK_EVERY_S = 10.0
+"""At least so often the clocks are compared, and a machine that slept is noticed."""
 BASE_EVERY_MS = 86_400_000
 
 

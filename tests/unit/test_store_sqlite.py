@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -168,7 +169,7 @@ class Faulty(sqlite3.Connection):
 
     order = ""
 
-    def execute(self, sql: str, *rest: object) -> sqlite3.Cursor:  # type: ignore[override]
+    def execute(self, sql: str, *rest: Any) -> sqlite3.Cursor:
         """Runs the statement, or fails as ordered."""
         if sql == "COMMIT" and Faulty.order:
             order, Faulty.order = Faulty.order, ""
@@ -177,7 +178,7 @@ class Faulty(sqlite3.Connection):
             error = sqlite3.OperationalError("disk I/O error")
             error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_IOERR_FSYNC, "SQLITE_IOERR_FSYNC"
             raise error
-        return super().execute(sql, *rest)  # type: ignore[arg-type]
+        return super().execute(sql, *rest)
 
 
 @pytest.mark.parametrize("order", ["after", "instead"])
