@@ -118,6 +118,7 @@ class Runtime:
         """
         self._admit(len(alerts), RECORDS_MAX)
         now, engine, holds = self._time.now_ms(), self.engine, self._queue.holds
+        buffered = len(self._buffer)
         fresh: list[AnyRecord] = []
         own: set[bytes] = set()
         for parsed in alerts:
@@ -130,8 +131,8 @@ class Runtime:
         if len(fresh) < len(alerts):
             metrics.REPEATS.inc(len(alerts) - len(fresh))
             metrics.REFRESH_BUFFERED.set(len(self._buffer))
-            if len(self._buffer) >= REFRESHES_MAX:
-                self._wake.set()
+            if not buffered or len(self._buffer) >= REFRESHES_MAX:
+                self._wake.set()  # The loop sleeps until it is old, which it did not know of; or it is full.
         if fresh:
             await self._enqueue(fresh)
         elif self._flight is not None:
