@@ -203,6 +203,38 @@ def test_an_unknown_outcome_is_settled_by_the_identical_batch(path: Path, order:
         assert len(list(found.live)) == 2
 
 
+WRITER = """
+import sys
+from pathlib import Path
+from daemon.core.effects import Row
+from daemon.store.base import Batch
+from daemon.store.sqlite import SqliteStore
+
+store = SqliteStore(Path(sys.argv[1]), build="test")
+found = store.claim("default", 1_780_000_000_000)
+for seq in range(found.seq + 1, 1_000_000):
+    rows = [Row(5, found.next_id + 50 * seq + n, b"i" * 500) for n in range(50)]
+    store.commit(Batch("default", found.epoch, seq, seq, "d", "live", found.next_id, 1, b"r", 1, b"d", rows))
+    print(seq, flush=True)
+    store.tidy(idle=False)
+"""
+
+
+def test_whatever_a_killed_daemon_called_durable_is_there(path: Path) -> None:
+    for wanted in (3, 60, 170):
+        with subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True) as child:
+            assert child.stdout is not None
+            said = [int(child.stdout.readline()) for _ in range(wanted)]
+            child.send_signal(signal.SIGKILL)
+            said += [int(line) for line in child.stdout.read().split()]
+        with closing(SqliteStore(path, build="test")) as store:
+            found = store.claim("default", T0)
+            rows = [one.id for one in found.live]
+        # The batch that it was killed in may have landed; of no batch is there a part.
+        assert found.seq in (said[-1], said[-1] + 1)
+        assert len(rows) == 50 * found.seq
+
+
 # ---- housekeeping, statements ----------------------------------------------------------------------------
 
 
