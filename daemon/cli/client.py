@@ -54,14 +54,14 @@ class Client:
 
     def items(self, path: str, query: Mapping[str, str], limit: int) -> Iterator[Any]:
         """The items of a listing, page after page; 0: all of them."""
-        left, cursor = limit, ""
+        read, cursor = 0, ""
         while True:
-            page = self.get(path, {**query, "limit": str(min(left, PAGE) if left else PAGE), "cursor": cursor})
-            items = page["items"]
-            yield from items[:left] if limit else items
-            left -= len(items)
-            cursor = page.get("next") or ""
-            if not cursor or (limit and left <= 0):
+            wanted = min(limit - read, PAGE) if limit else PAGE
+            page = self.get(path, {**query, "limit": str(wanted), "cursor": cursor})
+            yield from page["items"]
+            read += len(page["items"])
+            cursor = page["next"] or ""
+            if not cursor or read == limit:
                 return
 
     def _ask(self, method: str, path: str, body: bytes | None = None) -> Any:

@@ -1,0 +1,1 @@
+"""Cases from public bug reports, as they are called from outside."""
