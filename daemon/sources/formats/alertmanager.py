@@ -85,7 +85,8 @@ def _item_by_item(body: bytes, context: Context) -> Parsed:
             rejected.append(_rejected(index, Invalid(f"item {index}: {error}", "not_json"), bytes(raw)))
             continue
         try:
-            built, refused = _build_all([msgspec.convert(_without_nulls(item), PostableAlert)], context)
+            posted = msgspec.convert(_without_nulls(item), PostableAlert)
+            built, refused = _build_all([posted], msgspec.structs.replace(context, first=index))
         except msgspec.ValidationError as error:
             refused = {0: _schema_error(index, item, str(error))}
         else:

@@ -18,7 +18,7 @@ from daemon.sources.formats.base import (
     Rejected,
     Unreadable,
 )
-from daemon.sources.formats.common import NOT_JSON, canonical, described, parse_time, repaired, replica_of
+from daemon.sources.formats.common import NOT_JSON, TIME_MIN, canonical, described, parse_time, repaired, replica_of
 
 NAME_LENGTH_MAX = 1024
 TOLD_IN_ANNOTATIONS = (
@@ -240,9 +240,10 @@ def _time(item: dict[str, Any], field: str) -> int | None:
     if not isinstance(value, str):
         raise _Bad(f"{field} must be an RFC 3339 time, as text", "bad_time")
     try:
-        return parse_time(value)
+        at = parse_time(value)
     except ValueError as error:
         raise _Bad(f"{field}: {error}", "bad_time") from None
+    return None if at == TIME_MIN else at  # What Go writes for a time that was never set.
 
 
 FORMAT = Native()
