@@ -24,7 +24,7 @@ ALERT: dict[str, Any] = {
 async def _opened(samband: Samband) -> str:
     """Sends the alert and returns the reference of its incident."""
     assert (await samband.ask("POST", "/api/v1/alerts", ALERT))[0] == 200
-    incidents: list[dict[str, Any]] = await until(lambda: samband.incidents(), "an incident")
+    incidents: list[dict[str, Any]] = await until(lambda: samband.incidents("open"), "an incident")
     return str(incidents[0]["ref"])
 
 
