@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable
 
-from daemon.core.correlation import Evidence, View, fresh, severe
+from daemon.core.correlation import CERTAIN, Evidence, View, condition_age, event_age, quiet, severe
 from daemon.core.model.alert import Alert
+from daemon.core.model.incident import IncidentService
 
-STRENGTH = 1000
+FAINT = 600
+"""Evidence from an incident that has gone quiet: enough to join, not to wake it."""
 
 
 class Labels:
@@ -15,18 +17,34 @@ class Labels:
     version = 1
 
     def propose(self, alert: Alert, view: View, now_ms: int) -> Iterable[Evidence]:
-        """Evidence for every live incident that has fresh alerts of the alert's own service."""
+        """Evidence for every live incident that has fresh alerts of the alert's own service, or is P1 or P2."""
         if not alert.service:
             return
         for row in view.services(alert.service, alert.environment):
-            if not compatible(row.extra, alert.extra):
-                continue
-            if fresh(row, alert.decides_at, view.gap) or (any(row.firing) and severe(view.incident(row.incident))):
-                yield Evidence(
-                    row.incident, STRENGTH, f"same service {alert.service}", f"environment {alert.environment}"
-                )
+            if compatible(row.extra, alert.extra):
+                found = self._judge(alert, row, view)
+                if found is not None:
+                    yield found
+
+    def _judge(self, alert: Alert, row: IncidentService, view: View) -> Evidence | None:
+        incident = view.incident(row.incident)
+        condition = condition_age(row, alert.decides_at)
+        awake = not quiet(incident, alert.decides_at, view.gap) or (condition is not None and not alert.event)
+        age = event_age(row, alert.decides_at)
+        if condition is not None or (age is not None and age <= view.gap):
+            strength = CERTAIN if awake else FAINT
+        elif severe(incident) and any(row.firing):
+            strength, awake = CERTAIN, False
+        else:
+            return None
+        return Evidence(row.incident, strength, f"same service {alert.service}", _facts(condition, age), awake)
+
+
+def _facts(condition: int | None, event: int | None) -> str:
+    age = condition if condition is not None else event
+    return "it still fires there" if age is None else f"{age // 1000} s apart"
 
 
 def compatible(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
     """Whether the further labels are equal, or absent in one."""
-    return all(not a or not b or a == b for a, b in zip(one, other, strict=False))
+    return one == other or all(not a or not b or a == b for a, b in zip(one, other, strict=False))

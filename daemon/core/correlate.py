@@ -1,10 +1,11 @@
 """Step 4: the alert finds its incident; and where it connects two, they become one."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
+from heapq import nlargest
 
 from daemon.core import membership
 from daemon.core.context import Context
-from daemon.core.correlation import CERTAIN, OLDEST, Evidence, sufficient
+from daemon.core.correlation import CERTAIN, FRESH, OLDEST, Evidence, severe, sufficient
 from daemon.core.enrich import labels_of
 from daemon.core.handover import hand_over
 from daemon.core.lifecycle import after
@@ -12,12 +13,15 @@ from daemon.core.model.alert import Alert
 from daemon.core.model.catalogue import Catalogue
 from daemon.core.model.incident import Incident, IncidentService
 from daemon.core.outcome import reopen
+from daemon.core.policy import MINUTE
 from daemon.core.state import State
 
 SELF_SOURCE = "samband"
 """The source of alerts that samband raises about itself."""
 CANDIDATES_MAX = 64
 """How many rows of one service a correlator is shown: the newest."""
+LATE = 10 * MINUTE
+"""How much later than its start an alert may arrive and still find fresh evidence."""
 
 
 class StateView:
@@ -25,23 +29,45 @@ class StateView:
 
     def __init__(self, ctx: Context) -> None:
         self._state: State = ctx.state
+        self._now = ctx.now
         self.catalogue: Catalogue = ctx.policy.catalogue
         self.gap: int = ctx.policy.gap
         self.labels: Sequence[str] = ctx.policy.labels
+        self.present: Container[tuple[str, str]] = ctx.state.of_service
 
     def incident(self, number: int) -> Incident:
         """An incident by its id."""
         return self._state.incidents.rows[number]
 
     def services(self, service: str, environment: str) -> Iterable[IncidentService]:
-        """Rows of live incidents about that service in that environment, at most the newest CANDIDATES_MAX."""
-        numbers = self._state.of_service.get((service, environment))
+        """Rows of live incidents about that service in that environment that may be evidence, by id.
+
+        A row untouched for longer than it is fresh speaks only if its incident is P1 or P2. Others
+        are taken out of the index here, and put back when they are touched, or the priority rises.
+        """
+        key = (service, environment)
+        numbers = self._state.of_service.get(key)
         if not numbers:
             return ()
         rows = self._state.services.rows
-        if len(numbers) > CANDIDATES_MAX:
-            return [rows[number] for number in sorted(numbers)[-CANDIDATES_MAX:]]
-        return [rows[number] for number in numbers]
+        found = []
+        for number in list(numbers):
+            row = rows[number]
+            if row.touched >= self._touched_since(row) or severe(self._state.incidents.rows[row.incident]):
+                found.append(row)
+            else:
+                self._state.unlink(self._state.of_service, key, number)
+        if len(found) > CANDIDATES_MAX:
+            found = nlargest(CANDIDATES_MAX, found, key=_row_id)
+        found.sort(key=_row_id)
+        return found
+
+    def _touched_since(self, row: IncidentService) -> int:
+        return self._now - LATE - (FRESH if row.last_began else self.gap)
+
+
+def _row_id(row: IncidentService) -> int:
+    return row.id
 
 
 def find_home(ctx: Context, alert: Alert, before: Alert | None) -> None:
@@ -65,7 +91,9 @@ def find_home(ctx: Context, alert: Alert, before: Alert | None) -> None:
         return
     first = found[0]
     survivor = ctx.state.incidents.rows[first.incident]
-    for other in found[1:]:
+    for other in found[1:] if first.wakes else ():
+        if not other.wakes:
+            continue
         survivor = merge(ctx, survivor, ctx.state.incidents.rows[other.incident], other)
     membership.join(ctx, alert, survivor, first, before)
 

@@ -14,7 +14,6 @@ def open_incident(ctx: Context, alert: Alert) -> Incident:
     state = ctx.state
     incident = Incident(state.new_id(), state.next_number, "open", ctx.now, alert.environment)
     state.next_number += 1
-    incident.last_join = ctx.now
     state.incidents.add(incident)
     ctx.note(incident.id, "opened", f"by {alert.name}")
     ctx.count("incidents_opened")
@@ -33,8 +32,17 @@ def join(ctx: Context, alert: Alert, incident: Incident, evidence: Evidence | No
     else:
         alert.reason = "opened it"
     state.link(state.member_ids, incident.id, alert.id)
-    state.incidents.edit(incident.id).last_join = ctx.now
+    if evidence is None or evidence.wakes:
+        heard(state.incidents.edit(incident.id), alert)
     count_in(ctx, alert)
+
+
+def heard(incident: Incident, alert: Alert) -> None:
+    """A join that is activity: it belongs to the incident's rhythm."""
+    at = alert.decides_at
+    incident.first_heard = min(incident.first_heard or at, at)
+    incident.last_heard = max(incident.last_heard, at)
+    incident.heard += 1
 
 
 def _replace(ctx: Context, before: Alert, alert: Alert) -> None:
@@ -59,14 +67,27 @@ def count_in(ctx: Context, alert: Alert) -> None:
     else:
         incident.notifiable += 1
     row = service_row(ctx, incident, alert, make=True)
+    if row is not None and incident.live:
+        _be_evidence(ctx, row)
     if row is not None:
         row.firing = _add(row.firing, RANK[alert.severity], 1)
+        row.touched = ctx.now
         if alert.event:
-            row.last_event = max(row.last_event, alert.decides_at, alert.heard_start)
+            at = max(alert.decides_at, alert.heard_start)
+            row.first_event = min(row.first_event or at, at)
+            row.last_event = max(row.last_event, at)
         else:
             row.last_began = max(row.last_began, alert.decides_at)
     incident.version += 1
     ctx.touched[incident.id] = None
+
+
+def _be_evidence(ctx: Context, row: IncidentService) -> None:
+    """Puts the row into the index in which correlators look, if it is not there."""
+    if row.service:
+        group = ctx.state.of_service.get((row.service, row.environment))
+        if group is None or row.id not in group:
+            ctx.state.link(ctx.state.of_service, (row.service, row.environment), row.id)
 
 
 def count_out(ctx: Context, alert: Alert, severity: str, service: tuple[str, str, tuple[str, ...]]) -> None:
@@ -115,33 +136,19 @@ def service_row(ctx: Context, incident: Incident, alert: Alert, *, make: bool) -
     row.tier = tier_of(ctx.policy, alert.service)
     row.team = team_of(ctx.policy, alert.service, alert.labels)
     row.first_seen = ctx.now
-    state.link(state.service_ids, incident.id, row.id)
-    if alert.service and incident.live:
-        state.link(state.of_service, (alert.service, alert.environment), row.id)
+    state.own_row(row)
     return row
 
 
 def _find_row(
     ctx: Context, incident: int, service: str, environment: str, extra: tuple[str, ...]
 ) -> IncidentService | None:
-    services = ctx.state.services
-    candidates = ctx.state.of_service.get((service, environment)) if service else None
-    own = ctx.state.service_ids.get(incident, {})
-    smaller = candidates if candidates is not None and len(candidates) < len(own) else own
-    for number in smaller:
-        row = services.rows[number]
-        if (
-            row.incident == incident
-            and row.service == service
-            and row.environment == environment
-            and row.extra == extra
-        ):
-            return services.edit(number)
-    return None
+    number = ctx.state.row_of.get((incident, service, environment, extra))
+    return ctx.state.services.edit(number) if number is not None else None
 
 
 def index_services(ctx: Context, incident: Incident) -> None:
-    """Keeps the index of evidence to incidents that are live."""
+    """All rows of a live incident may be evidence (until correlation finds them stale), none of another."""
     state = ctx.state
     for number in list(state.service_ids.get(incident.id, ())):
         row = state.services.rows[number]
@@ -161,19 +168,24 @@ def merge_members(ctx: Context, survivor: Incident, loser: Incident) -> None:
     survivor.ended += loser.ended
     survivor.held += loser.held
     survivor.notifiable += loser.notifiable
-    survivor.last_join = max(survivor.last_join, loser.last_join)
+    survivor.first_heard = min(survivor.first_heard, loser.first_heard)
+    survivor.last_heard = max(survivor.last_heard, loser.last_heard)
+    survivor.heard += loser.heard
     loser.cells, loser.firing, loser.ended, loser.held, loser.notifiable = (0,) * 9, 0, 0, 0, 0
     for number in list(state.service_ids.get(loser.id, ())):
         row = state.services.rows[number]
-        state.unlink(state.service_ids, loser.id, number)
+        state.disown_row(row)
         into = _find_row(ctx, survivor.id, row.service, row.environment, row.extra)
         if into is None:
-            state.services.edit(number).incident = survivor.id
-            state.link(state.service_ids, survivor.id, number)
+            moved = state.services.edit(number)
+            moved.incident = survivor.id
+            state.own_row(moved)
             continue
         into.firing = tuple(a + b for a, b in zip(into.firing, row.firing, strict=True))
         into.ended += row.ended
+        into.touched = max(into.touched, row.touched)
         into.last_began = max(into.last_began, row.last_began)
+        into.first_event = min(into.first_event or row.first_event, row.first_event or into.first_event)
         into.last_event = max(into.last_event, row.last_event)
         state.unlink(state.of_service, (row.service, row.environment), number)
         state.services.remove(number)

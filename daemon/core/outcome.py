@@ -2,6 +2,7 @@
 
 from daemon.core import delivery
 from daemon.core.context import Context
+from daemon.core.correlation import severe
 from daemon.core.dedup import forget
 from daemon.core.enrich import team_of
 from daemon.core.lifecycle import after
@@ -30,7 +31,10 @@ def settle(ctx: Context, incident: Incident) -> None:
     if not incident.live:
         return
     newest = _newest(ctx, incident)
+    before = severe(incident)
     risen = reckon(ctx, incident, newest)
+    if severe(incident) and not before:
+        index_services(ctx, incident)
     lead = ctx.state.alerts.rows.get(incident.lead)
     if lead is not None and (not incident.owner or (risen and incident.state != "acknowledged")):
         incident.owner = team_of(ctx.policy, lead.service, lead.labels)
@@ -152,7 +156,7 @@ def close_incident(ctx: Context, incident: Incident, actor: str) -> None:
         forget(ctx, member)
     for number in list(state.family(incident.id)):
         for row in state.incident_services(number):
-            state.unlink(state.service_ids, number, row.id)
+            state.disown_row(row)
             state.unlink(state.of_service, (row.service, row.environment), row.id)
             state.services.remove(row.id)
         for one in state.incident_deliveries(number):

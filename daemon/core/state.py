@@ -120,6 +120,7 @@ class State:
         self.of_service: dict[tuple[str, str], dict[int, None]] = {}
         self.member_ids: dict[int, dict[int, None]] = {}
         self.service_ids: dict[int, dict[int, None]] = {}
+        self.row_of: dict[tuple[int, str, str, tuple[str, ...]], int] = {}
         self.delivery_ids: dict[int, dict[int, None]] = {}
         self.absorbed: dict[int, dict[int, None]] = {}
         self.served: dict[int, tuple[object, ...]] = {}
@@ -159,6 +160,16 @@ class State:
             self.drop(group, number)
             if not group:
                 self.drop(index, key)
+
+    def own_row(self, row: IncidentService) -> None:
+        """Enters a row under its incident."""
+        self.link(self.service_ids, row.incident, row.id)
+        self.put(self.row_of, (row.incident, row.service, row.environment, row.extra), row.id)
+
+    def disown_row(self, row: IncidentService) -> None:
+        """Takes a row away from its incident."""
+        self.unlink(self.service_ids, row.incident, row.id)
+        self.drop(self.row_of, (row.incident, row.service, row.environment, row.extra))
 
     def mark(self) -> None:
         """From here `undo` can take back; set before every record and deadline."""
@@ -312,12 +323,14 @@ class State:
                 self.member_ids.setdefault(alert.incident, {})[number] = None
         for number, emitter in self.emitters.rows.items():
             self.by_emitter[emitter.name] = number
-        for number, incident in sorted(self.incidents.rows.items()):
-            if incident.merged_into:
-                self.absorbed.setdefault(incident.merged_into, {})[number] = None
+        for number, merged in sorted(self.incidents.rows.items()):
+            if merged.merged_into:
+                self.absorbed.setdefault(merged.merged_into, {})[number] = None
         for number, row in sorted(self.services.rows.items()):
             self.service_ids.setdefault(row.incident, {})[number] = None
-            if self.incidents.rows[row.incident].live and row.service:
+            self.row_of[(row.incident, row.service, row.environment, row.extra)] = number
+            incident = self.incidents.rows.get(row.incident)
+            if incident is not None and incident.live and row.service:
                 self.of_service.setdefault((row.service, row.environment), {})[number] = None
         for number, delivery in sorted(self.deliveries.rows.items()):
             self.delivery_ids.setdefault(delivery.incident, {})[number] = None

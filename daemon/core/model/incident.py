@@ -26,6 +26,8 @@ class Incident(msgspec.Struct, gc=False, array_like=True):
     owner: the team that has it. lead: id of the member that gave the priority (title, owner).
     told_priority: the best priority that people have been told of, "" before the first page.
     seen_by: teams and tier-1 services that have been told of, so that a new one tells again.
+    first_heard, last_heard, heard: span (sender's time) and number of the joins that were activity:
+        its rhythm, by which correlation tells whether it has gone quiet.
     cleared_at: all members have ended since then, 0 otherwise. cleared: a P1 that nobody saw and
         that cleared; it stays open.
     self_sink, self_cause: an incident about samband itself, its cause and the sink concerned.
@@ -60,7 +62,9 @@ class Incident(msgspec.Struct, gc=False, array_like=True):
     told_priority: str = ""
     told: tuple[str, ...] = ()
     raises: int = 0
-    last_join: int = 0
+    first_heard: int = 0
+    last_heard: int = 0
+    heard: int = 0
     cleared_at: int = 0
     cleared: bool = False
     self_cause: str = ""
@@ -88,8 +92,9 @@ class IncidentService(msgspec.Struct, gc=False, array_like=True):
     """What one incident has of one (service, environment, extra labels): counts, and its age as evidence.
 
     firing: firing members by severity rank; ended: members that have ended. last_began: sender's
-    time at which its youngest alert that will be resolved began or rose; last_event: of its last
-    occurrence of an alert that will not. Both 0 for none; they say how fresh it is as evidence.
+    time at which its youngest alert that will be resolved began or rose; first_event, last_event: of
+    the first and last occurrence of those that will not. 0 for none; they say how fresh it is.
+    touched: when a member was last counted in, engine time; first_seen: when the row was made.
     """
 
     id: int
@@ -102,7 +107,9 @@ class IncidentService(msgspec.Struct, gc=False, array_like=True):
     tier: int = 0
     team: str = ""
     first_seen: int = 0
+    touched: int = 0
     last_began: int = 0
+    first_event: int = 0
     last_event: int = 0
 
 
