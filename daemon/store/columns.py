@@ -8,7 +8,7 @@ from zlib import crc32
 
 import msgspec
 
-from daemon.core.effects import Noted, Row
+from daemon.core.effects import Noted
 from daemon.core.model.alert import Alert
 from daemon.core.model.incident import Delivery, Incident, IncidentService
 from daemon.store.base import DeadLetter, OutboxRow
@@ -24,11 +24,6 @@ _delivery = msgspec.msgpack.Decoder(Delivery).decode
 def checksum(image: bytes, extra: bytes) -> int:
     """CRC-32 over an image and what stands beside it, as kept in `live.crc`."""
     return crc32(extra, crc32(image))
-
-
-def live_values(scope: int, row: Row, image: bytes) -> Values:
-    """A row of `live`, with the image of its entity."""
-    return (row.id, scope, row.kind, checksum(image, row.extra), image, row.extra)
 
 
 def incident_values(scope: int, image: bytes, live: bool) -> Values:

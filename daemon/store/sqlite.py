@@ -4,6 +4,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from zlib import crc32
 
 import msgspec
 import zstandard
@@ -14,13 +15,11 @@ from daemon.core.state import ALERT, DELIVERY, INCIDENT, SERVICE
 from daemon.store import schema
 from daemon.store.base import Batch, CommitUnknown, Fenced, LiveRow, OutboxRow, Recovered, StoreError
 from daemon.store.columns import (
-    Values,
     alert_values,
     checksum,
     dead_letter_values,
     delivery_values,
     incident_values,
-    live_values,
     outbox_values,
     service_values,
     timeline_values,
@@ -193,37 +192,23 @@ class SqliteStore:
             _DEAD_LETTERS.run(connection, [dead_letter_values(scope, letter) for letter in batch.dead_letters])
 
     def _write_rows(self, connection: sqlite3.Connection, scope: int, rows: Sequence[Row]) -> None:
-        live: list[Values] = []
-        gone: list[tuple[int]] = []
-        incidents: list[Values] = []
-        past: dict[int, list[Values]] = {ALERT: [], SERVICE: [], DELIVERY: []}
-        for row in rows:
-            if row.image is not None:
-                live.append(live_values(scope, row, row.image))
-                self._written += len(row.image) + len(row.extra) + 40
-            else:
-                gone.append((row.id,))
-            last = row.image if row.image is not None else row.history
-            if last is None:
-                continue
-            if row.kind == INCIDENT:
-                incidents.append(incident_values(scope, last, row.image is not None))
-            elif row.image is None and row.kind == ALERT:
-                past[ALERT].append(alert_values(scope, last, row.extra))
-            elif row.image is None and row.kind == SERVICE:
-                past[SERVICE].append(service_values(scope, last))
-            elif row.image is None and row.kind == DELIVERY:
-                past[DELIVERY].append(delivery_values(scope, last))
-        for statement, values in (
-            (_LIVE, live),
-            (_LIVE_GONE, gone),
-            (_INCIDENTS, incidents),
-            (_ALERTS, past[ALERT]),
-            (_SERVICES, past[SERVICE]),
-            (_DELIVERIES, past[DELIVERY]),
-        ):
-            if values:
-                statement.run(connection, values)
+        live = [
+            (row.id, scope, row.kind, crc32(row.extra, crc32(row.image)), row.image, row.extra)
+            for row in rows
+            if row.image is not None
+        ]
+        self._written += sum(len(values[4]) + len(values[5]) + 40 for values in live)
+        _LIVE.run(connection, live)
+        incidents = [incident_values(scope, values[4], True) for values in live if values[2] == INCIDENT]
+        if len(live) < len(rows):
+            gone = [row for row in rows if row.image is None]
+            _LIVE_GONE.run(connection, [(row.id,) for row in gone])
+            past = [(row.kind, row.history, row.extra) for row in gone if row.history is not None]
+            incidents += [incident_values(scope, last, False) for kind, last, _ in past if kind == INCIDENT]
+            _ALERTS.run(connection, [alert_values(scope, last, extra) for kind, last, extra in past if kind == ALERT])
+            _SERVICES.run(connection, [service_values(scope, last) for kind, last, _ in past if kind == SERVICE])
+            _DELIVERIES.run(connection, [delivery_values(scope, last) for kind, last, _ in past if kind == DELIVERY])
+        _INCIDENTS.run(connection, incidents)
 
     def _write_base(self, connection: sqlite3.Connection, scope: int, batch: Batch, parts: Sequence[bytes]) -> None:
         row = connection.execute("SELECT now_ms, next_id, next_number FROM scope WHERE id = ?", (scope,)).fetchone()

@@ -1,15 +1,17 @@
 """What a transaction costs: CPU per alert in batches, and beside an event loop that decodes."""
 
+import itertools
 import statistics
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
 import pytest
+from sqlalchemy import Column, MetaData, Table
 
 from daemon.committing import SWITCH_INTERVAL_S
 from daemon.core.effects import Noted, Send
@@ -17,7 +19,9 @@ from daemon.core.engine import Engine
 from daemon.core.records import AlertSeen, AnyRecord, Resumed, encode_records
 from daemon.core.state import State
 from daemon.store.base import Batch, OutboxRow
+from daemon.store.connection import create_file, open_writer, set_up
 from daemon.store.sqlite import SqliteStore
+from daemon.store.statements import insert
 from tests.unit.kit import T0, alert, policy, services
 
 pytestmark = pytest.mark.bench
@@ -84,18 +88,42 @@ def batches(store: SqliteStore, count: int, size: int) -> list[Batch]:
     return made
 
 
+def bare(path: Path) -> Callable[[Batch], None]:
+    """The least that SQLite can do for a batch: its live rows appended to one table, synced."""
+    connection = open_writer(create(path))
+    set_up(connection)
+    connection.execute("CREATE TABLE bare (id INTEGER PRIMARY KEY, image BLOB, extra BLOB)")
+    statement = insert(Table("bare", MetaData(), *(Column(name) for name in ("id", "image", "extra"))))
+    counter = itertools.count(1)
+
+    def append(batch: Batch) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        statement.run(connection, [(next(counter), row.image, row.extra) for row in batch.rows])
+        connection.execute("COMMIT")
+
+    return append
+
+
+def create(path: Path) -> Path:
+    create_file(path)
+    return path
+
+
 @pytest.mark.parametrize(("count", "size"), [(300, 64), (20, 1000)])
-def test_cpu_of_a_transaction_per_alert(store: SqliteStore, count: int, size: int) -> None:
-    """Checkpoints included. The best third counts: the rest has the neighbours' load in it."""
-    costs = []
+def test_cpu_of_a_transaction_per_alert(store: SqliteStore, tmp_path: Path, count: int, size: int) -> None:
+    """Checkpoints included. A machine with other work on it is allowed for: batch by batch the same rows
+    are also appended to a bare table, and a transaction may cost twice that instead."""
+    append, whole, floor = bare(tmp_path / "bare.db"), list[float](), list[float]()
     for batch in batches(store, count, size):
-        before = time.thread_time()
-        store.commit(batch)
-        store.tidy(idle=False)
-        costs.append((time.thread_time() - before) / size * 1e6)
-    best = statistics.mean(sorted(costs)[: count // 3])
-    print(f"\nbatch {size}: best third {best:.2f}, mean {statistics.mean(costs):.2f} us CPU an alert")  # noqa: T201
-    assert best <= BUDGET_US
+        for costs, write in ((whole, store.commit), (floor, append)):
+            before = time.thread_time()
+            write(batch)
+            if write == store.commit:
+                store.tidy(idle=False)
+            costs.append((time.thread_time() - before) / size * 1e6)
+    cost, least = (statistics.mean(sorted(costs)[: count // 2]) for costs in (whole, floor))
+    print(f"\nbatch {size}: {cost:.2f} us CPU an alert, a bare append {least:.2f}")  # noqa: T201
+    assert cost <= max(BUDGET_US, 2 * least)
 
 
 @pytest.mark.parametrize("size", [64, 1000])
