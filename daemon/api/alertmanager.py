@@ -44,7 +44,7 @@ class Query:
         self.silenced = _flag(given, "silenced")
         self.inhibited = _flag(given, "inhibited")
         try:
-            self.matchers = [Matchers(text) for text in given.get("filter", [])]
+            self.matchers = [Matchers(_with_value(text)) for text in given.get("filter", [])]
         except MatcherError as error:
             raise BadQuery(f"bad matcher format: {error}") from None
         self.receives = _receives(given["receiver"][-1]) if given.get("receiver") else True
@@ -60,6 +60,11 @@ class Query:
             return False
         values = {name: (value,) for name, value in labels.items()}
         return all(matcher.matches(values) for matcher in self.matchers)
+
+
+def _with_value(text: str) -> str:
+    """Alertmanager takes `severity=` for `severity=""` here, and amtool passes on what was typed."""
+    return f'{text}""' if text.rstrip().endswith(("=", "~")) else text
 
 
 def _flag(given: dict[str, list[str]], name: str) -> bool:
