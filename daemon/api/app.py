@@ -18,6 +18,7 @@ from daemon import log
 from daemon.api import alertmanager, alerts, incidents, models
 from daemon.api.acts import Acts
 from daemon.api.history import HistoryError
+from daemon.api.openapi import describe_intake
 from daemon.api.surface import LIMIT_DEFAULT, LIMIT_MAX, Surface
 from daemon.core.model.ids import parse_id
 from daemon.core.model.incident import PRIORITIES
@@ -64,6 +65,7 @@ def build(surface: Surface) -> FastAPI:
     _incidents(app, surface)
     _verbs(app, surface)
     _mirror(app, surface)
+    describe_intake(app)
     return app
 
 

@@ -154,3 +154,40 @@ class ActAnswer(Shape):
 
     text: str
     incident: IncidentItem
+
+
+class NativeAlert(BaseModel):
+    """An alert as it is sent. Numbers and truth values are taken as texts; unknown fields are ignored."""
+
+    name: str = Field(description="What is wrong, stable: HighErrorRate", min_length=1, max_length=1024)
+    status: Literal["firing", "resolved"] = "firing"
+    severity: str | None = Field(None, description="critical, error, warning, info; other words are mapped")
+    service: str | None = Field(None, description="An entry of the catalogue")
+    resource: str | None = None
+    environment: str | None = None
+    labels: dict[str, str | float | bool | None] | None = Field(None, description="They identify")
+    annotations: dict[str, str | float | bool | None] | None = Field(None, description="They describe")
+    dedup_key: str | None = Field(None, description="The sender's own identity for it")
+    starts_at: str | None = Field(None, description="RFC 3339")
+    ends_at: str | None = Field(None, description="RFC 3339; while it fires: until when the sender vouches for it")
+    summary: str | None = None
+    description: str | None = None
+    url: str | None = None
+    runbook_url: str | None = None
+    value: str | float | None = Field(None, description="What was measured")
+    unit: str | None = None
+    threshold: str | float | None = None
+
+
+class RejectedItem(Shape):
+    """An item that could not be read."""
+
+    index: int
+    reason: str
+
+
+class Accepted(Shape):
+    """How many were taken, and which were not."""
+
+    accepted: int
+    rejected: list[RejectedItem]

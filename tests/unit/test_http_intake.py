@@ -165,7 +165,7 @@ async def test_foreign_web_pages_are_refused_where_no_token_is_needed(tmp_path: 
         ):
             for path in ("/api/v1/alerts", "/hooks/scripts", "/api/v2/alerts"):
                 assert (await it.ask("POST", path, ALERT, **headers))[0] == 403, headers
-            assert (await it.ask("GET", "/api/v1/incidents", **headers))[0] == 403, headers
+            assert (await it.ask("GET", "/api/v1/incidents", None, **headers))[0] == 403, headers
         same = {"host": f"localhost:{port}", "origin": f"http://localhost:{port}"}
         assert (await it.ask("POST", "/api/v1/alerts", ALERT, **same))[0] == 200
     sources = guarded("scripts", "native", "first-token")
@@ -247,8 +247,8 @@ async def test_a_large_array_is_read_in_pieces_with_its_own_indexes(
     async with served(tmp_path) as it:
         status, body, _ = await it.ask("POST", "/api/v1/alerts", json.dumps(items).encode())
         assert (status, body["accepted"], [one["index"] for one in body["rejected"]]) == (200, 99, [50])
-        posted = [{"labels": {"alertname": f"B{number}"}} for number in range(100)]
-        posted[99] = {}  # type: ignore[assignment]
+        posted: list[Any] = [{"labels": {"alertname": f"B{number}"}} for number in range(100)]
+        posted[99] = {}
         status, body, _ = await it.ask("POST", "/api/v2/alerts", json.dumps(posted).encode())
         assert (status, body["message"]) == (422, "99.labels in body is required")
         assert len(it.runtime.engine.state.alerts.rows) == 198

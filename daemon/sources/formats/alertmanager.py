@@ -13,7 +13,7 @@ import msgspec
 from orjson import OPT_SORT_KEYS as SORTED
 from orjson import dumps
 
-from daemon.core.model.alert import ParsedAlert, alert_key
+from daemon.core.model.alert import ParsedAlert, hasher_of
 from daemon.sources.formats.base import ANNOTATIONS_BYTES_MAX, LABELS_BYTES_MAX, Context, Parsed, Rejected, Unreadable
 from daemon.sources.formats.common import NOT_JSON, TIME_MIN, base_url, described, parse_time, repaired, replica_of
 
@@ -139,12 +139,18 @@ def _unreadable(body: bytes, error: Exception) -> Unreadable:
 def _build_all(posted: Sequence[PostableAlert], context: Context) -> tuple[list[ParsedAlert], dict[int, Invalid]]:
     """The alerts, and by index those that Alertmanager refuses. The hot loop: everything common stands outside."""
     source, ignored, now = context.source, context.ignored, context.received_ms
-    prefix, event = source + " ", context.resolves is False
+    prefix, event, hasher = source + " ", context.resolves is False, hasher_of(source)
     alerts: list[ParsedAlert] = []
     refused: dict[int, Invalid] = {}
     for index, one in enumerate(posted):
         try:
-            starts, ends, invented = _times(one.startsAt, one.endsAt, context)
+            starts_at, ends_at = one.startsAt, one.endsAt
+            starts = parse_time(starts_at) if starts_at else None
+            ends = parse_time(ends_at) if ends_at else None
+            if starts is None or ends is None or starts > ends or starts == TIME_MIN:
+                starts, ends, invented = _completed(starts, ends, context)
+            else:
+                invented = False
             labels, replica = one.labels, ""
             for name in ignored:
                 if name in labels:
@@ -158,7 +164,7 @@ def _build_all(posted: Sequence[PostableAlert], context: Context) -> tuple[list[
             if len(encoded) > LABELS_BYTES_MAX:
                 raise Invalid(f"labels are longer than {LABELS_BYTES_MAX} bytes", "labels_too_large")
             url = one.generatorURL or ""
-            server = base_url(url.partition("?")[0])
+            server = base_url(url) if url else ""
             if not server and url and not _is_uri(url):
                 raise Invalid(
                     f"{index + context.first}.generatorURL in body must be of type uri: {quoted(url)}", "not_uri", 422
@@ -167,7 +173,7 @@ def _build_all(posted: Sequence[PostableAlert], context: Context) -> tuple[list[
             alerts.append(
                 ParsedAlert(
                     source,
-                    alert_key(source, encoded),
+                    hasher(encoded).digest(),
                     get("alertname") or readable_name(labels),
                     ends > now,
                     get("severity", ""),
@@ -186,6 +192,8 @@ def _build_all(posted: Sequence[PostableAlert], context: Context) -> tuple[list[
             )
         except Invalid as error:
             refused[index] = error
+        except ValueError as error:  # of parse_time
+            refused[index] = Invalid(f'parsing alerts body from "" failed, because {error}', "bad_time")
     return alerts, refused
 
 
@@ -198,17 +206,13 @@ def quoted(text: str) -> str:
     return dumps(text[:200]).decode()
 
 
-def _times(starts_at: str | None, ends_at: str | None, context: Context) -> tuple[int, int, bool]:
-    """Start, end, and whether the end was made up. Raises Invalid."""
-    try:
-        starts = parse_time(starts_at) if starts_at else None
-        ends = parse_time(ends_at) if ends_at else None
-    except ValueError as error:
-        raise Invalid(f'parsing alerts body from "" failed, because {error}', "bad_time") from None
+def _completed(starts: int | None, ends: int | None, context: Context) -> tuple[int, int, bool]:
+    """Start, end, and whether the end was made up, where they are not both given in order. Raises Invalid."""
+    ends = None if ends == TIME_MIN else ends
     if starts is None or starts == TIME_MIN:
-        starts = context.received_ms if ends is None or ends == TIME_MIN else ends
-    invented = ends is None or ends == TIME_MIN
-    if ends is None or invented:
+        starts = context.received_ms if ends is None else ends
+    invented = ends is None
+    if ends is None:
         ends = context.received_ms + context.resolve_timeout_ms
     if starts > ends:
         raise Invalid("start time must be before end time", "start_after_end")

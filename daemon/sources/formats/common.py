@@ -122,7 +122,7 @@ _PAGES = (
 @lru_cache(maxsize=8192)
 def base_url(url: str) -> str:
     """Scheme, host and path prefix of an alert's page: what stays the same for one server. "" if it is no URL."""
-    scheme, found, rest = url.partition("://")
+    scheme, found, rest = url.partition("?")[0].partition("://")
     if not found or scheme.lower() not in ("http", "https"):
         return ""
     host, slash, path = rest.partition("/")
