@@ -1,154 +1,31 @@
-"""The runtime on virtual time, over a real engine and real SQLite, and a store that fails on order."""
+"""What the runtime promises: answered is on disk, repeats wait, a start goes on where it stood."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from daemon import runtime as runtime_module
 from daemon.batching import NotDurable
 from daemon.core.effects import Send
-from daemon.core.model.alert import ParsedAlert
-from daemon.core.policy import Policy
-from daemon.core.records import AnyRecord, CommandGiven, Delivered, Refreshed, decode_records
-from daemon.runtime import Runtime
-from daemon.store.base import Batch, CommitUnknown, DeadLetter, Fenced, OutboxRow, Recovered, StoreError
-from daemon.store.check import Checked, check
+from daemon.core.records import CommandGiven, Delivered, Refreshed, decode_records
+from daemon.store.base import DeadLetter
 from daemon.store.queries import Queries, reading
-from daemon.store.sqlite import SqliteStore
-from tests.simulation.loop import VirtualLoop, run_virtual
+from tests.simulation.loop import VirtualLoop
 
-from .kit import AT_ONCE, T0, alert, policy, services
-
-POLICY = policy(services(shop=1), timing=AT_ONCE)
-
-
-class LoopClock:
-    """Both clocks run with the loop; the wall clock can be set."""
-
-    def __init__(self, loop: VirtualLoop, start_s: float = 0) -> None:
-        self.loop, self.start, self.set_by = loop, T0 + int(start_s * 1000), 0
-
-    def wall_ms(self) -> int:
-        """Wall clock."""
-        return self.start + round(self.loop.time() * 1000) + self.set_by
-
-    def elapsed_ms(self) -> int:
-        """Boot clock."""
-        return round(self.loop.time() * 1000)
-
-
-class Wayward:
-    """A real store in front of which errors stand in line: ("before" or "after" the commit, the error)."""
-
-    def __init__(self, path: Path) -> None:
-        self.real = SqliteStore(path, build="test")
-        self.errors: list[tuple[str, StoreError]] = []
-        self.always: StoreError | None = None
-        self.seen: list[Batch] = []
-
-    def claim(self, scope: str, wall_ms: int) -> Recovered:
-        """See `Store.claim`."""
-        return self.real.claim(scope, wall_ms)
-
-    def commit(self, batch: Batch) -> None:
-        """See `Store.commit`; fails as ordered."""
-        self.seen.append(batch)
-        if self.always is not None:
-            raise self.always
-        when, error = self.errors.pop(0) if self.errors else ("", None)
-        if error is None or when == "after":
-            self.real.commit(batch)
-        if error is not None:
-            raise error
-
-    def tidy(self, idle: bool) -> None:
-        """See `Store.tidy`."""
-        self.real.tidy(idle)
-
-    def close(self) -> None:
-        """See `Store.close`."""
-        self.real.close()
-
-
-class Stage:
-    """One runtime over one store on virtual time."""
-
-    def __init__(self, loop: VirtualLoop, path: Path, policy: Policy, start_s: float = 0) -> None:
-        self.path, self.policy = path, policy
-        self.clock = LoopClock(loop, start_s)
-        self.store = Wayward(path)
-        self.sends: list[OutboxRow] = []
-        self.emergencies: list[str] = []
-        self.relieved: list[str] = []
-        self.runtime: Runtime
-
-    async def start(self) -> Runtime:
-        """Opens and starts it."""
-        self.runtime = await Runtime.open(self.policy, self.store, self.clock)
-        self.runtime.on_sends = self.sends.extend
-        self.runtime.on_emergency = lambda cause, text: self.emergencies.append(f"{cause}: {text}")
-        self.runtime.on_relief = self.relieved.append
-        await self.runtime.start()
-        return self.runtime
-
-    def journal(self) -> list[list[AnyRecord]]:
-        """The records of every batch on disk."""
-        return [decode_records(row.records) for row in Queries(reading(self.path)).journal()]
-
-    def check(self, *policies: Policy) -> Checked:
-        """`db check` of what is on disk."""
-        known = {one.digest: one for one in (self.policy, *policies)}
-        return check(self.path, Queries(reading(self.path)), known.get, build="test")
-
-    def kill(self) -> None:
-        """As kill -9 leaves it."""
-        self.store.close()
-
-
-Scene = Callable[[Stage], Awaitable[None]]
+from .kit import T0, policy, services
+from .stage import POLICY, Play, Stage, lease, player
 
 
 @pytest.fixture
-def play(tmp_path: Path) -> Callable[..., Stage]:
-    """Plays a scene on a fresh stage, or on what an earlier one left."""
-
-    def run(scene: Scene, policy: Policy = POLICY, start_s: float = 0) -> Stage:
-        stages: list[Stage] = []
-
-        async def main(loop: VirtualLoop) -> None:
-            stages.append(Stage(loop, tmp_path / "samband.db", policy, start_s))
-            try:
-                await scene(stages[0])
-            finally:
-                stages[0].store.close()
-
-        run_virtual(main)
-        return stages[0]
-
-    return run
-
-
-def lease(resource: str = "r1", at: float = 0) -> ParsedAlert:
-    """An alert as Prometheus sends it: the same start, an end four minutes from now."""
-    return alert(resource=resource, start=-60, end=at + 240)
-
-
-def healthy(runtime: Runtime) -> bool:
-    """Asked anew each time, which mypy would not believe of a property."""
-    return runtime.healthy
-
-
-def down(reason: str = "down") -> StoreError:
-    return StoreError(reason, "the disk is gone; see to it")
+def play(tmp_path: Path) -> Play:
+    return player(tmp_path / "samband.db")
 
 
 # ---- what is answered is on disk -------------------------------------------------------------------------
 
 
-def test_what_was_taken_in_is_durable_and_its_sends_are_told_after(play: Callable[..., Stage]) -> None:
+def test_what_was_taken_in_is_durable_and_its_sends_are_told_after(play: Play) -> None:
     async def scene(stage: Stage) -> None:
         runtime = await stage.start()
         assert runtime.healthy
@@ -165,7 +42,7 @@ def test_what_was_taken_in_is_durable_and_its_sends_are_told_after(play: Callabl
     assert stage.check().findings == []
 
 
-def test_every_sender_gets_the_replies_to_its_own_records(play: Callable[..., Stage]) -> None:
+def test_every_sender_gets_the_replies_to_its_own_records(play: Play) -> None:
     async def scene(stage: Stage) -> None:
         runtime = await stage.start()
         await runtime.intake([lease()])
@@ -183,7 +60,7 @@ def test_every_sender_gets_the_replies_to_its_own_records(play: Callable[..., St
     play(scene)
 
 
-def test_a_large_request_is_taken_in_slices_in_order(play: Callable[..., Stage]) -> None:
+def test_a_large_request_is_taken_in_slices_in_order(play: Play) -> None:
     async def scene(stage: Stage) -> None:
         runtime = await stage.start()
         await runtime.intake([lease(f"r{number}") for number in range(2_500)])
@@ -194,7 +71,7 @@ def test_a_large_request_is_taken_in_slices_in_order(play: Callable[..., Stage])
     assert stage.check().findings == []
 
 
-def test_deadlines_fire_by_themselves(play: Callable[..., Stage]) -> None:
+def test_deadlines_fire_by_themselves(play: Play) -> None:
     async def scene(stage: Stage) -> None:
         runtime = await stage.start()
         await runtime.intake([lease()])
@@ -206,7 +83,7 @@ def test_deadlines_fire_by_themselves(play: Callable[..., Stage]) -> None:
     assert play(scene, policy(services(shop=1))).check().findings == []
 
 
-def test_outbox_rows_and_letters_are_durable_when_the_call_returns(play: Callable[..., Stage]) -> None:
+def test_outbox_rows_and_letters_are_durable_when_the_call_returns(play: Play) -> None:
     async def scene(stage: Stage) -> None:
         runtime = await stage.start()
         await runtime.intake([lease()])
@@ -227,7 +104,7 @@ def test_outbox_rows_and_letters_are_durable_when_the_call_returns(play: Callabl
 # ---- unchanged repeats -------------------------------------------------------------------------------------
 
 
-def test_repeats_wait_in_the_buffer_and_go_to_disk_together(play: Callable[..., Stage]) -> None:
+def test_repeats_wait_in_the_buffer_and_go_to_disk_together(play: Play) -> None:
     async def scene(stage: Stage) -> None:
         runtime = await stage.start()
         await runtime.intake([lease("r1"), lease("r2")])
@@ -250,7 +127,7 @@ def test_repeats_wait_in_the_buffer_and_go_to_disk_together(play: Callable[..., 
     assert stage.check().findings == []
 
 
-def test_a_repeat_is_answered_when_what_it_repeats_is_on_disk(play: Callable[..., Stage]) -> None:
+def test_a_repeat_is_answered_when_what_it_repeats_is_on_disk(play: Play) -> None:
     async def scene(stage: Stage) -> None:
         runtime = await stage.start()
         loop = asyncio.get_running_loop()
@@ -270,7 +147,7 @@ def test_a_repeat_is_answered_when_what_it_repeats_is_on_disk(play: Callable[...
     assert [len(batch) for batch in play(scene).journal()] == [2, 1]
 
 
-def test_behind_a_change_of_its_key_a_repeat_stands_in_the_queue(play: Callable[..., Stage]) -> None:
+def test_behind_a_change_of_its_key_a_repeat_stands_in_the_queue(play: Play) -> None:
     async def scene(stage: Stage) -> None:
         runtime = await stage.start()
         await runtime.intake([lease()])
@@ -280,7 +157,7 @@ def test_behind_a_change_of_its_key_a_repeat_stands_in_the_queue(play: Callable[
     assert [len(batch) for batch in play(scene).journal()] == [2, 1, 3]
 
 
-def test_the_buffer_goes_before_a_lapse_that_is_due(play: Callable[..., Stage]) -> None:
+def test_the_buffer_goes_before_a_lapse_that_is_due(play: Play) -> None:
     """The emitter goes on talking; the alert was repeated just before it would have lapsed."""
 
     async def scene(stage: Stage) -> None:
@@ -295,130 +172,10 @@ def test_the_buffer_goes_before_a_lapse_that_is_due(play: Callable[..., Stage]) 
     assert play(scene).check().findings == []
 
 
-# ---- a store in trouble ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("reason", ["busy", "full", "read_only", "down", "damaged"])
-def test_a_commit_that_failed_is_repeated_identically(play: Callable[..., Stage], reason: str) -> None:
-    async def scene(stage: Stage) -> None:
-        runtime = await stage.start()
-        stage.store.errors = [("before", down(reason)), ("after", CommitUnknown("down", "?")), ("before", down())]
-        await runtime.intake([lease()])
-        assert len({msgspec.msgpack.encode(batch) for batch in stage.store.seen[-4:]}) == 1
-        await runtime.intake([lease("r2")])
-
-    stage = play(scene)
-    assert [len(batch) for batch in stage.journal()] == [2, 1, 1]
-    assert stage.emergencies == []
-
-
-def test_when_nothing_can_be_committed_everybody_is_told(play: Callable[..., Stage]) -> None:
-    async def scene(stage: Stage) -> None:
-        runtime = await stage.start()
-        loop = asyncio.get_running_loop()
-        await runtime.intake([lease("known")])
-        stage.store.always = down()
-        flying = asyncio.create_task(runtime.intake([lease("r1")]))
-        await asyncio.sleep(0.1)
-        queued = asyncio.create_task(runtime.intake([lease("r2")]))
-        patient = asyncio.create_task(runtime.write_outbox([msgspec.structs.replace(stage.sends[0], state="dead")]))
-        for task in (flying, queued):
-            with pytest.raises(NotDurable) as caught:
-                await task
-            assert (caught.value.reason, caught.value.retry_after_s) == ("store", 5)
-        assert loop.time() == pytest.approx(5.0, abs=0.2)
-        assert not healthy(runtime)
-        began = loop.time()
-        for refused in (runtime.intake([lease("known")]), runtime.submit([Delivered(T0, 1, "")])):
-            with pytest.raises(NotDurable):
-                await refused
-        assert loop.time() == began
-        await asyncio.sleep(60)
-        assert stage.emergencies == ["store: the disk is gone; see to it"]
-        stage.store.always = None
-        await patient
-        assert healthy(runtime)
-        assert stage.relieved == ["store"]
-        await runtime.intake([lease("r1", 66), lease("r2", 66)])
-
-    stage = play(scene)
-    assert stage.check().findings == []
-    # r1 was in flight and landed in the end; r2 was turned away, and came again.
-    assert [len(batch) for batch in stage.journal()] == [2, 1, 1, 1]
-    assert "dead" in {row.state for row in Queries(reading(stage.path)).outbox()}
-
-
-def test_a_disk_that_hangs_is_trouble_too(play: Callable[..., Stage]) -> None:
-    async def scene(stage: Stage) -> None:
-        runtime = await stage.start()
-        loop = asyncio.get_running_loop()
-        assert isinstance(loop, VirtualLoop)
-        loop.executor_delay = lambda: 30.0
-        with pytest.raises(NotDurable):
-            await runtime.intake([lease()])
-        assert stage.emergencies == ["store: the disk does not answer"]
-        loop.executor_delay = lambda: 0.0
-        await asyncio.sleep(30)
-        assert runtime.healthy
-
-    assert [len(batch) for batch in play(scene).journal()] == [2, 1]
-
-
-def test_a_full_queue_refuses_senders_but_not_people(play: Callable[..., Stage]) -> None:
-    async def scene(stage: Stage) -> None:
-        runtime = await stage.start()
-        loop = asyncio.get_running_loop()
-        assert isinstance(loop, VirtualLoop)
-        loop.executor_delay = lambda: 1.0
-        flying = asyncio.create_task(runtime.intake([lease("first")]))
-        await asyncio.sleep(0.1)
-        many = asyncio.create_task(runtime.intake([lease(f"r{n}") for n in range(runtime_module.RECORDS_MAX)]))
-        await asyncio.sleep(0.1)
-        with pytest.raises(NotDurable) as caught:
-            await runtime.intake([lease("one more")])
-        assert caught.value.reason == "full"
-        command = asyncio.create_task(runtime.submit([CommandGiven(runtime.now_ms(), "1", "bo", "acknowledge", 77)]))
-        await asyncio.gather(flying, many, command)
-
-    play(scene)
-
-
-@pytest.mark.parametrize("error", [Fenced("taken"), StoreError("refused", "impossible")], ids=str)
-def test_what_no_retry_mends_stops_the_runtime(play: Callable[..., Stage], error: StoreError) -> None:
-    async def scene(stage: Stage) -> None:
-        runtime = await stage.start()
-        stage.store.always = error
-        with pytest.raises(NotDurable) as caught:
-            await runtime.intake([lease()])
-        assert caught.value.reason == "stopping"
-        with pytest.raises(type(error)):
-            await runtime.wait()
-        assert not runtime.healthy
-        with pytest.raises(NotDurable):
-            await runtime.write_outbox([])
-        with pytest.raises(type(error)):
-            await runtime.stop()
-
-    play(scene)
-
-
-def test_a_sender_that_went_away_harms_nobody(play: Callable[..., Stage]) -> None:
-    async def scene(stage: Stage) -> None:
-        runtime = await stage.start()
-        gone = asyncio.create_task(runtime.intake([lease("r1")]))
-        stays = asyncio.create_task(runtime.intake([lease("r2")]))
-        await asyncio.sleep(0)
-        gone.cancel()
-        await stays
-        assert len(runtime.engine.state.alerts.rows) == 2
-
-    play(scene)
-
-
 # ---- start, stop, reload, clocks -----------------------------------------------------------------------------
 
 
-def test_a_killed_daemon_goes_on_where_it_stood(play: Callable[..., Stage]) -> None:
+def test_a_killed_daemon_goes_on_where_it_stood(play: Play) -> None:
     async def first(stage: Stage) -> None:
         runtime = await stage.start()
         await runtime.intake([lease("r1"), lease("r2")])
@@ -446,7 +203,7 @@ def test_a_killed_daemon_goes_on_where_it_stood(play: Callable[..., Stage]) -> N
     assert checked.folded == checked.batches == 5
 
 
-def test_a_clean_stop_answers_everybody_and_writes_what_was_buffered(play: Callable[..., Stage]) -> None:
+def test_a_clean_stop_answers_everybody_and_writes_what_was_buffered(play: Play) -> None:
     async def scene(stage: Stage) -> None:
         runtime = await stage.start()
         await runtime.intake([lease()])
@@ -466,7 +223,7 @@ def test_a_clean_stop_answers_everybody_and_writes_what_was_buffered(play: Calla
     assert stage.check().findings == []
 
 
-def test_a_reload_is_a_barrier_and_can_be_folded_again(play: Callable[..., Stage]) -> None:
+def test_a_reload_is_a_barrier_and_can_be_folded_again(play: Play) -> None:
     other = msgspec.structs.replace(POLICY, digest="other", catalogue=policy(services(shop=3)).catalogue)
 
     async def scene(stage: Stage) -> None:
@@ -488,7 +245,7 @@ def test_a_reload_is_a_barrier_and_can_be_folded_again(play: Callable[..., Stage
     assert [base.seq for base in Queries(reading(stage.path)).bases()] == [2]
 
 
-def test_a_start_with_another_policy_says_so(play: Callable[..., Stage]) -> None:
+def test_a_start_with_another_policy_says_so(play: Play) -> None:
     async def first(stage: Stage) -> None:
         await stage.start()
         await stage.runtime.intake([lease()])
@@ -504,7 +261,7 @@ def test_a_start_with_another_policy_says_so(play: Callable[..., Stage]) -> None
     assert stage.check(POLICY).findings == []
 
 
-def test_every_day_has_a_base(play: Callable[..., Stage]) -> None:
+def test_every_day_has_a_base(play: Play) -> None:
     async def scene(stage: Stage) -> None:
         runtime = await stage.start()
         for day in range(3):
@@ -517,7 +274,7 @@ def test_every_day_has_a_base(play: Callable[..., Stage]) -> None:
     assert stage.check().findings == []
 
 
-def test_a_step_of_the_wall_clock_becomes_a_record(play: Callable[..., Stage]) -> None:
+def test_a_step_of_the_wall_clock_becomes_a_record(play: Play) -> None:
     async def scene(stage: Stage) -> None:
         runtime = await stage.start()
         await runtime.intake([lease()])
@@ -534,7 +291,7 @@ def test_a_step_of_the_wall_clock_becomes_a_record(play: Callable[..., Stage]) -
     assert stage.check().findings == []
 
 
-def test_what_raises_in_the_engine_is_kept_as_a_dead_letter(play: Callable[..., Stage]) -> None:
+def test_what_raises_in_the_engine_is_kept_as_a_dead_letter(play: Play) -> None:
     """Labels that are no JSON object: no format makes such an alert, so it stands for any bug."""
 
     async def scene(stage: Stage) -> None:
@@ -552,7 +309,7 @@ def test_what_raises_in_the_engine_is_kept_as_a_dead_letter(play: Callable[..., 
     assert stage.check().findings == []
 
 
-def test_shadow_rows_are_recorded_and_never_waiting(play: Callable[..., Stage]) -> None:
+def test_shadow_rows_are_recorded_and_never_waiting(play: Play) -> None:
     async def scene(stage: Stage) -> None:
         runtime = await stage.start()
         await runtime.intake([lease()])
