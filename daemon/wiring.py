@@ -16,7 +16,8 @@ from daemon.settings import Settings, load
 from daemon.settings.check import Finding, check
 from daemon.settings.hours import zone
 from daemon.settings.sources import AlertmanagerSource
-from daemon.sources.http import Source, Unavailable
+from daemon.sources.http import Unavailable
+from daemon.sources.senders import Source
 from daemon.store.base import DeadLetter
 
 

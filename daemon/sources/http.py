@@ -12,7 +12,6 @@ from typing import Protocol
 import msgspec
 
 from daemon import log, metrics
-from daemon.access import foreign_page, matching, presented
 from daemon.core.model.alert import ParsedAlert
 from daemon.sources import answers
 from daemon.sources.answers import Answer
@@ -26,13 +25,18 @@ from daemon.sources.body import (
     read_body,
     unpack,
 )
-from daemon.sources.formats.base import RESOLVE_TIMEOUT_MS, Context, Format, Parsed, Rejected, Unreadable
+from daemon.sources.formats.base import Context, Format, Parsed, Rejected, Unreadable
 from daemon.sources.formats.registry import FORMATS, HOOKS
-
-AM_ALERTS = "/api/v2/alerts"
-NATIVE_ALERTS = "/api/v1/alerts"
-HOOKS_PREFIX = "/hooks/"
-SOURCES_PREFIX = "/sources/"
+from daemon.sources.senders import (
+    AM_ALERTS,
+    HOOKS_PREFIX,
+    NATIVE_ALERTS,
+    SOURCES_PREFIX,
+    Refused,
+    Request,
+    Senders,
+    Source,
+)
 
 DEAD_LETTER_BYTES_MAX = 1024 * 1024
 PIECE_BYTES = 256 * 1024
@@ -71,40 +75,6 @@ class Receiver(Protocol):
         ...
 
 
-class Source(msgspec.Struct, frozen=True):
-    """One configured source that speaks HTTP. tokens: their digests (`access.digest`); none: it is open."""
-
-    name: str
-    type: str
-    tokens: tuple[bytes, ...] = ()
-    resolves: bool | None = None
-    ignored: tuple[str, ...] = ("prometheus_replica", "replica")
-    resolve_timeout_ms: int = RESOLVE_TIMEOUT_MS
-
-
-class _Request(msgspec.Struct):
-    """One request on its way. mirror: the answers are Alertmanager's."""
-
-    method: str
-    path: str
-    headers: list[tuple[bytes, bytes]]
-    client: str
-    mirror: bool
-
-    def header(self, name: bytes) -> str:
-        """The first field of this name, "" without."""
-        for key, value in self.headers:
-            if key == name:
-                return value.decode("latin-1")
-        return ""
-
-
-class _Refused(Exception):
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(answer.status)
-        self.answer = answer
-
-
 class Intake:
     """The ASGI application for the intake paths. `handles` says which requests are its own."""
 
@@ -120,7 +90,7 @@ class Intake:
 
     def replace(self, sources: Mapping[str, Source]) -> None:
         """Other sources are in force from the next request on."""
-        self._sources = dict(sources)
+        self._senders = Senders(sources)
         self._received = {
             (source.name, form.name, status): metrics.ALERTS_RECEIVED.labels(source.name, form.name, status)
             for source in sources.values()
@@ -143,7 +113,7 @@ class Intake:
         """Answers one request."""
         path: str = scope["path"]
         client = scope.get("client")
-        request = _Request(
+        request = Request(
             scope["method"],
             path,
             scope["headers"],
@@ -152,10 +122,10 @@ class Intake:
         )
         source = ""
         try:
-            found, form = self._identify(request)
+            found, form = self._senders.identify(request)
             source = found.name
             answer = await self._take(request, found, form, receive)
-        except _Refused as refused:
+        except Refused as refused:
             answer = refused.answer
         except ClientGone:
             return
@@ -168,82 +138,8 @@ class Intake:
             self._log_refusal(source, path, answer)
         await answer.send(send)
 
-    # ---- who, and what ---------------------------------------------------------------------------
-    def _identify(self, request: _Request) -> tuple[Source, Format]:
-        """The source that the path and the token name, and the format it speaks there. Raises _Refused."""
-        path = request.path
-        if request.method != "POST":
-            raise _Refused(
-                answers.am_method(request.method, "GET,POST")
-                if request.mirror
-                else answers.failure(405, "only POST is answered here")
-            )
-        if path.startswith(HOOKS_PREFIX):
-            source = self._named(request, path.removeprefix(HOOKS_PREFIX), tuple(HOOKS))
-            return source, HOOKS[source.type]
-        if path == NATIVE_ALERTS:
-            return self._only(request, "native"), FORMATS["native"]
-        if path == AM_ALERTS:
-            return self._only(request, "alertmanager"), FORMATS["alertmanager"]
-        name = path.removeprefix(SOURCES_PREFIX).removesuffix(AM_ALERTS)
-        return self._named(request, name, ("alertmanager",)), FORMATS["alertmanager"]
-
-    def _named(self, request: _Request, name: str, types: tuple[str, ...]) -> Source:
-        """The source of this name, if the request may use it. Without a token that fits nobody learns which exist."""
-        source = self._sources.get(name)
-        given = presented(request.headers)
-        if source is None:
-            raise (self._unauthorised() if self._guarded(given) else _Refused(self._missing(request)))
-        if not source.tokens:
-            self._allow_open(request)
-        elif not matching(given, {name: source.tokens}):
-            raise self._unauthorised()
-        if source.type not in types:
-            raise _Refused(self._missing(request))
-        return source
-
-    def _only(self, request: _Request, kind: str) -> Source:
-        """The only source of this type, else the one that the token names."""
-        sources = {source.name: source for source in self._sources.values() if source.type == kind}
-        if not sources:
-            raise _Refused(self._missing(request))
-        tokens = {source.name: source.tokens for source in sources.values() if source.tokens}
-        named = matching(presented(request.headers), tokens)
-        if len(named) == 1:
-            return sources[named[0]]
-        unguarded = [name for name in sources if name not in tokens]
-        if not unguarded and not named:
-            raise self._unauthorised()
-        if not named:
-            self._allow_open(request)
-        if len(sources) == 1:
-            return sources[unguarded[0]]
-        prefix = HOOKS_PREFIX + "NAME" if kind == "native" else SOURCES_PREFIX + "NAME" + AM_ALERTS
-        text = f"several sources of type {kind}: {', '.join(sorted(named or unguarded))}; post to {prefix}"
-        raise _Refused(answers.am_failure(422, text) if request.mirror else answers.failure(422, text))
-
-    def _guarded(self, given: bytes | None) -> bool:
-        """Whether an unknown name is answered 401 rather than 404: some source has a token, and none fits."""
-        tokens = {source.name: source.tokens for source in self._sources.values() if source.tokens}
-        return bool(tokens) and not matching(given, tokens)
-
-    @staticmethod
-    def _allow_open(request: _Request) -> None:
-        if reason := foreign_page(request.headers):
-            raise _Refused(answers.failure(403, reason))
-
-    @staticmethod
-    def _unauthorised() -> _Refused:
-        return _Refused(answers.failure(401, "a source's token is needed: Authorization: Bearer TOKEN"))
-
-    @staticmethod
-    def _missing(request: _Request) -> Answer:
-        if request.mirror:
-            return answers.am_not_found(request.path)
-        return answers.failure(404, "there is no such source; `sources:` in the configuration names them")
-
     # ---- the body --------------------------------------------------------------------------------
-    async def _take(self, request: _Request, source: Source, form: Format, receive: Receive) -> Answer:
+    async def _take(self, request: Request, source: Source, form: Format, receive: Receive) -> Answer:
         try:
             raw = await read_body(receive, self._limit)
         except BodyError as error:
@@ -271,7 +167,7 @@ class Intake:
             metrics.INTAKE_SECONDS.observe(time.perf_counter() - began)
         return answer
 
-    async def _hand_over(self, request: _Request, source: Source, form: Format, parsed: Parsed) -> Answer:
+    async def _hand_over(self, request: Request, source: Source, form: Format, parsed: Parsed) -> Answer:
         """Gives the alerts to the engine, and answers when they are durable."""
         if parsed.alerts:
             try:
@@ -285,7 +181,7 @@ class Intake:
             return answers.am_rejected(parsed.rejected) if parsed.rejected else answers.AM_OK
         return answers.accepted(len(parsed.alerts), parsed.rejected)
 
-    def _context(self, request: _Request, source: Source) -> Context:
+    def _context(self, request: Request, source: Source) -> Context:
         return Context(
             source.name,
             self._receiver.now_ms(),
@@ -296,7 +192,7 @@ class Intake:
         )
 
     @staticmethod
-    def _check_type(request: _Request, raw: bytes) -> None:
+    def _check_type(request: Request, raw: bytes) -> None:
         kind = request.header(b"content-type").partition(";")[0].strip().lower()
         if request.mirror:
             # An empty body is a schema failure there, whatever its type.
@@ -306,7 +202,7 @@ class Intake:
             raise BodyError(415, f"Content-Type {kind[:100]!r} is not JSON; send application/json")
 
     @staticmethod
-    def _body_failure(request: _Request, error: BodyError) -> Answer:
+    def _body_failure(request: Request, error: BodyError) -> Answer:
         if request.mirror and error.status == 415:
             return answers.am_media_type(error.text)
         return answers.failure(error.status, error.text)

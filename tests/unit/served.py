@@ -20,7 +20,8 @@ from daemon.clock import SystemClock
 from daemon.core.policy import Policy
 from daemon.listening import Listener, bind
 from daemon.runtime import Runtime
-from daemon.sources.http import Intake, Source
+from daemon.sources.http import Intake
+from daemon.sources.senders import Source
 from daemon.store.queries import Queries, reading
 from daemon.store.sqlite import SqliteStore
 from tests.unit.kit import policy as make_policy

@@ -11,7 +11,7 @@ import pytest
 
 from daemon.api import alertmanager, models
 from daemon.api.fingerprint import fingerprint
-from daemon.sources.http import Source
+from daemon.sources.senders import Source
 from tests.unit.kit import AT_ONCE, policy
 from tests.unit.served import OPERATOR, Served, served
 

@@ -14,7 +14,7 @@ import zstandard
 from daemon import metrics
 from daemon.access import digest
 from daemon.sources import http
-from daemon.sources.http import Source
+from daemon.sources.senders import Source
 from tests.unit.served import served
 
 ALERT = b'{"name":"DiskFull","severity":"critical","service":"vault"}'

@@ -1,0 +1,132 @@
+"""Who sends: the source that a request's path and token name, and the format it speaks there."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from daemon.access import foreign_page, matching, presented
+from daemon.sources import answers
+from daemon.sources.answers import Answer
+from daemon.sources.formats.base import RESOLVE_TIMEOUT_MS, Format
+from daemon.sources.formats.registry import FORMATS, HOOKS
+
+AM_ALERTS = "/api/v2/alerts"
+NATIVE_ALERTS = "/api/v1/alerts"
+HOOKS_PREFIX = "/hooks/"
+SOURCES_PREFIX = "/sources/"
+
+
+class Source(msgspec.Struct, frozen=True):
+    """One configured source that speaks HTTP. tokens: their digests (`access.digest`); none: it is open."""
+
+    name: str
+    type: str
+    tokens: tuple[bytes, ...] = ()
+    resolves: bool | None = None
+    ignored: tuple[str, ...] = ("prometheus_replica", "replica")
+    resolve_timeout_ms: int = RESOLVE_TIMEOUT_MS
+
+
+class Request(msgspec.Struct):
+    """One request on its way. mirror: the answers are Alertmanager's."""
+
+    method: str
+    path: str
+    headers: list[tuple[bytes, bytes]]
+    client: str
+    mirror: bool
+
+    def header(self, name: bytes) -> str:
+        """The first field of this name, "" without."""
+        for key, value in self.headers:
+            if key == name:
+                return value.decode("latin-1")
+        return ""
+
+
+class Refused(Exception):
+    """The request ends here, with this answer."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.status)
+        self.answer = answer
+
+
+class Senders:
+    """The configured sources, and who among them may have sent a request."""
+
+    def __init__(self, sources: Mapping[str, Source]) -> None:
+        self._sources = dict(sources)
+
+    def identify(self, request: Request) -> tuple[Source, Format]:
+        """The source that the path and the token name, and the format it speaks there. Raises Refused."""
+        path = request.path
+        if request.method != "POST":
+            raise Refused(
+                answers.am_method(request.method, "GET,POST")
+                if request.mirror
+                else answers.failure(405, "only POST is answered here")
+            )
+        if path.startswith(HOOKS_PREFIX):
+            source = self._named(request, path.removeprefix(HOOKS_PREFIX), tuple(HOOKS))
+            return source, HOOKS[source.type]
+        if path == NATIVE_ALERTS:
+            return self._only(request, "native"), FORMATS["native"]
+        if path == AM_ALERTS:
+            return self._only(request, "alertmanager"), FORMATS["alertmanager"]
+        name = path.removeprefix(SOURCES_PREFIX).removesuffix(AM_ALERTS)
+        return self._named(request, name, ("alertmanager",)), FORMATS["alertmanager"]
+
+    def _named(self, request: Request, name: str, types: tuple[str, ...]) -> Source:
+        """The source of this name, if the request may use it. Without a token that fits nobody learns which exist."""
+        source = self._sources.get(name)
+        given = presented(request.headers)
+        if source is None:
+            raise (self._unauthorised() if self._guarded(given) else Refused(self._missing(request)))
+        if not source.tokens:
+            self._allow_open(request)
+        elif not matching(given, {name: source.tokens}):
+            raise self._unauthorised()
+        if source.type not in types:
+            raise Refused(self._missing(request))
+        return source
+
+    def _only(self, request: Request, kind: str) -> Source:
+        """The only source of this type, else the one that the token names."""
+        sources = {source.name: source for source in self._sources.values() if source.type == kind}
+        if not sources:
+            raise Refused(self._missing(request))
+        tokens = {source.name: source.tokens for source in sources.values() if source.tokens}
+        named = matching(presented(request.headers), tokens)
+        if len(named) == 1:
+            return sources[named[0]]
+        unguarded = [name for name in sources if name not in tokens]
+        if not unguarded and not named:
+            raise self._unauthorised()
+        if not named:
+            self._allow_open(request)
+        if len(sources) == 1:
+            return sources[unguarded[0]]
+        prefix = HOOKS_PREFIX + "NAME" if kind == "native" else SOURCES_PREFIX + "NAME" + AM_ALERTS
+        text = f"several sources of type {kind}: {', '.join(sorted(named or unguarded))}; post to {prefix}"
+        raise Refused(answers.am_failure(422, text) if request.mirror else answers.failure(422, text))
+
+    def _guarded(self, given: bytes | None) -> bool:
+        """Whether an unknown name is answered 401 rather than 404: some source has a token, and none fits."""
+        tokens = {source.name: source.tokens for source in self._sources.values() if source.tokens}
+        return bool(tokens) and not matching(given, tokens)
+
+    @staticmethod
+    def _allow_open(request: Request) -> None:
+        if reason := foreign_page(request.headers):
+            raise Refused(answers.failure(403, reason))
+
+    @staticmethod
+    def _unauthorised() -> Refused:
+        return Refused(answers.failure(401, "a source's token is needed: Authorization: Bearer TOKEN"))
+
+    @staticmethod
+    def _missing(request: Request) -> Answer:
+        if request.mirror:
+            return answers.am_not_found(request.path)
+        return answers.failure(404, "there is no such source; `sources:` in the configuration names them")
