@@ -23,7 +23,10 @@ services:
   storefront:    {team: web, tier: 2, depends_on: [checkout, cart]}
   mobile-gw:     {team: web, tier: 2, depends_on: [checkout, cart]}
   newsletter:    {team: web, tier: 3}
-teams: {databases: {}, shop: {}, back-office: {}, logistics: {}, web: {}}
+  intranet:      {team: office, tier: 3}
+  mail:          {team: office, tier: 2}
+  backups:       {team: databases, tier: 2}
+teams: {databases: {}, shop: {}, back-office: {}, logistics: {}, web: {}, office: {}}
 """
 COMPONENTS = ["Payments", "Checkout"]
 
@@ -79,11 +82,22 @@ CASCADE = (
     ("MobileErrors", "error", "mobile-gw", "mobile-gw-4", "18 % of calls answer 502"),
 )
 NOISE = (
-    ("DiskFilling", "warehouse", "warehouse-1", "disk of warehouse-1 is 81 % full"),
-    ("CertificateExpires", "newsletter", "newsletter-1", "certificate expires in 20 days"),
-    ("PodRestarted", "cart", "cart-1", "restarted twice in an hour"),
-    ("BackupLate", "invoicing", "invoicing-db", "last backup is 26 h old"),
+    ("DiskFilling", "mail", "mail-1", "disk of mail-1 is 81 % full"),
+    ("CertificateExpires", "intranet", "intranet-1", "certificate expires in 20 days"),
+    ("BackupLate", "backups", "backup-1", "last backup is 26 h old"),
+    ("QueueLong", "mail", "mail-2", "410 messages wait"),
 )
+NOTES = (
+    (0.0, "steady noise: it is recorded and gets a ticket at most, and rings nobody"),
+    (3.0, "a check that cannot make up its mind: one incident, however often it fires"),
+    (OUTAGE_S, "the primary of orders-db goes, and ten services that depend on it go with it"),
+    (RECOVERY_S, "orders-db is back; one service after the other recovers"),
+    (
+        RECOVERY_S + 22,
+        "all clear: page and public entry have ended; a P1's ticket waits for a person (incidents resolve)",
+    ),
+)
+"""What happens, in words: seconds into the script, text."""
 
 
 def script() -> list[Step]:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from daemon.demo.estate import CATALOGUE, COMPONENTS, CONFIGURATION, CYCLE_S, Step, script
+from daemon.demo.estate import CATALOGUE, COMPONENTS, CONFIGURATION, CYCLE_S, NOTES, Step, script
 from daemon.demo.receivers import Desk, Pager, PublicPage
 from sinks.text import clean, cut
 
@@ -21,7 +21,7 @@ START_S_MAX, STOP_S_MAX = 20.0, 15.0
 LOOK_EVERY_S = 0.5
 LEASE_S = 240
 LINE_MAX = 160
-_COLOURS = {"ALERT": "2", "INCIDENT": "1;33", "PAGE": "1;31", "TICKET": "36", "STATUS": "35"}
+_COLOURS = {"ALERT": "2", "INCIDENT": "1;33", "PAGE": "1;31", "TICKET": "36", "STATUS": "35", "---": "1"}
 
 
 class CouldNotStart(Exception):
@@ -62,8 +62,10 @@ class Demo:
 
     # ---- the script ----------------------------------------------------------------------------
     def _cycle(self, seconds: float) -> None:
-        steps, began = script(), time.monotonic()
+        steps, notes, began = script(), list(NOTES), time.monotonic()
         while (elapsed := time.monotonic() - began) < seconds:
+            while notes and notes[0][0] <= elapsed:
+                self.say("---", notes.pop(0)[1])
             while steps and steps[0].at <= elapsed:
                 self._send(steps.pop(0))
             self._look()
@@ -117,7 +119,8 @@ class Demo:
             f"    curl -s {base}/api/v1/incidents\n"
             f"    curl -s {base}/metrics\n"
             "  add an alert of your own:\n"
-            f'    curl -s {base}/api/v1/alerts -d \'{{"name": "Hello", "severity": "critical", "service": "cart"}}\'\n'
+            f"    curl -s {base}/api/v1/alerts -H 'content-type: application/json' \\\n"
+            """      -d '{"name": "Hello", "severity": "critical", "service": "wiki"}'\n"""
             "  Ctrl-C ends it.\n"
         )
 
