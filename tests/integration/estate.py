@@ -33,7 +33,7 @@ OFFICE: Mapping[str, dict[str, Any]] = {
 }
 """Four others, which only the name service connects with the shop, as it connects everything."""
 
-LONELY: Mapping[str, dict[str, Any]] = {f"batch-{n:02d}": {"team": "data", "tier": 2} for n in range(12)}
+LONELY: Mapping[str, dict[str, Any]] = {f"batch-{n:02d}": {"team": "data", "tier": 2} for n in range(8)}
 """Services that nothing hangs on."""
 
 HUB = "name-service"

@@ -16,8 +16,11 @@ pytestmark = pytest.mark.integration
 
 INCIDENTS = 1 + len(LONELY)
 KILLS, KILLS_AT_THE_END = 6, 2
-SLOW_S = 0.3
+SLOW_S = 0.2
 """A sink takes so long: a kill while it is at it leaves an answer that nobody hears."""
+LAG_S = 2.0
+"""So long desk and public page do not find what they have just been told; less than `delivery.settle`."""
+MOMENTS = ("any", "sending", "starting")
 
 
 class Monitoring:
@@ -60,16 +63,17 @@ async def test_kills_at_random_moments(start_samband: StartSamband, sinks: Sinks
     monitoring = Monitoring(samband)
     for sink in sinks.all:
         sink.misbehave("slow", seconds=SLOW_S, times=10_000)
+    sinks.desk.lag_s = sinks.page.lag_s = LAG_S
 
     async with _running(monitoring):
         for turn in range(KILLS):
-            await _kill(samband, sinks, luck, sending=turn % 2 == 1)
+            await _kill(samband, sinks, luck, MOMENTS[turn % 3])
         await until(lambda: monitoring.done, "every alert answered")
         await until(lambda: _told(sinks) == [INCIDENTS] * 3, "a page, a ticket and an entry for every incident")
         await _nothing_is_lost(samband, monitoring)
         monitoring.all_is_well()
         for turn in range(KILLS_AT_THE_END):
-            await _kill(samband, sinks, luck, sending=turn % 2 == 0)
+            await _kill(samband, sinks, luck, MOMENTS[(turn + 1) % 3])
         await _all_is_over(samband, sinks)
 
     sinks.in_order()
@@ -89,14 +93,18 @@ async def _running(monitoring: Monitoring) -> AsyncIterator[None]:
             await task
 
 
-async def _kill(samband: Samband, sinks: Sinks, luck: random.Random, *, sending: bool) -> None:
-    """At any moment, or while a sink is at work on what it was sent."""
-    if sending:
+async def _kill(samband: Samband, sinks: Sinks, luck: random.Random, moment: str) -> None:
+    """At any moment; while a sink is at work on what it was sent; or again, while it takes up where it was."""
+    if moment == "sending":
         before = sinks.requests()
         with contextlib.suppress(AssertionError):  # nothing to be sent just now: then at this moment
             await until(lambda: sinks.requests() > before, "a request to a sink", within_s=3)
-    await asyncio.sleep(luck.uniform(0, SLOW_S if sending else 1.5))
+    await asyncio.sleep(luck.uniform(0, SLOW_S if moment == "sending" else 1.5))
     await samband.kill()
+    if moment == "starting":
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(samband.start(), luck.uniform(0.3, 2))
+        await samband.kill()
     await samband.start()
 
 
@@ -118,6 +126,7 @@ async def _all_is_over(samband: Samband, sinks: Sinks) -> None:
     [first] = [one for one in await samband.incidents() if one["priority"] == "P1"]
     assert (await samband.cli("incidents", "resolve", first["ref"]))[0] == 0
     await until(lambda: not _open(list(sinks.desk.issues.values()), "Done"), "no ticket open")
+    assert {one["generation"] for one in await samband.alerts()} == {1}
 
 
 async def _resolved(samband: Samband) -> bool:
