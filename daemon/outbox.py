@@ -11,33 +11,25 @@ import contextlib
 import random
 from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec.structs import replace
 
-from daemon import log, metrics
+from daemon import log
 from daemon import outbox_orders as orders
 from daemon import outbox_rules as rules
 from daemon.batching import NotDurable
-from daemon.core.records import AnyRecord, Delivered, DeliveryFailed
 from daemon.outbox_attempts import Attempts
-from daemon.outbox_lanes import Lane, Queue, QueueKey, by_state, queue_key
+from daemon.outbox_ends import Ends, measure
+from daemon.outbox_lanes import Lane, Lanes, Queue, QueueKey, Sinks, queue_key
 from daemon.outbox_notices import Notices
 from daemon.outbox_twins import Twins
 from daemon.runtime import Runtime
 from daemon.store.base import OutboxRow
-from sinks.base import Http, Reason, Sink
+from sinks.base import Http, Reason
 
 TICK_S = 5.0
 """How often is looked for what is overdue, dead letters that have become void, and late twins."""
-
-
-class Sinks(Protocol):
-    """The configured sinks."""
-
-    def get(self, name: str, team: str) -> Sink:
-        """The sink as the team has it (the same object for teams without options of their own). Raises KeyError."""
-        ...
 
 
 class Outbox:
@@ -52,19 +44,19 @@ class Outbox:
         luck: random.Random,
         style: orders.Style | None = None,
     ) -> None:
-        self._runtime, self._sinks, self._http, self._timing, self._luck = runtime, sinks, http, timing, luck
-        self._style = style or orders.Style()
+        self._runtime, self._timing = runtime, timing
+        style = style or orders.Style()
         self._queues: dict[QueueKey, Queue] = {}
-        self._lanes: dict[int, Lane] = {}
+        self._lanes = Lanes(sinks, timing)
         self._where: dict[int, QueueKey] = {}
         self._after: dict[int, dict[QueueKey, None]] = {}
-        self._failed: dict[int, OutboxRow] = {}
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._started = self._stopping = False
         self._early: list[OutboxRow] = []
         self._notices = Notices(runtime, timing)
-        self._twins = Twins(runtime, timing, http, self._style)
-        self._attempts = Attempts(runtime, timing, http, self._style, luck)
+        self._twins = Twins(runtime, timing, http, style)
+        self._attempts = Attempts(runtime, timing, http, style, luck)
+        self._ends = Ends(runtime, self._notices, self._twins)
 
     # ---- from outside ---------------------------------------------------------------------------------
     def start(self, rows: Iterable[OutboxRow]) -> None:
@@ -75,7 +67,7 @@ class Outbox:
         for row in sorted(rows, key=lambda row: row.send.id):
             lane = self._lane(row)
             if row.state == "dead":
-                self._remember_failure(row)
+                self._ends.remember(row)
             elif row.state in ("done", "superseded"):
                 self._twins.watch(row, now)
             elif lane is None:
@@ -83,9 +75,9 @@ class Outbox:
             else:
                 as_left = rules.recovered(row, lane.sink.idempotency, now)
                 if as_left.state == "unsure" and rules.held_when_unclear(as_left, lane.sink.idempotency):
-                    self._remember_failure(as_left)
+                    self._ends.remember(as_left)
                     if row.state != "unsure":
-                        self._spawn(self._held(as_left), f"send {row.send.id}")
+                        self._spawn(self._ends.conclude(as_left, "failed"), f"send {row.send.id}")
                 else:
                     taken.append(as_left)
         self._notices.start()
@@ -114,10 +106,10 @@ class Outbox:
 
     def set_sinks(self, sinks: Sinks, timing: rules.Timing, style: orders.Style) -> None:
         """Another configuration: from here on rows go to these sinks. Conversations under way end as they began."""
-        self._sinks, self._timing, self._style = sinks, timing, style
+        self._timing = timing
         self._notices.timing, self._twins.timing, self._twins.style = timing, timing, style
         self._attempts.timing, self._attempts.style = timing, style
-        self._lanes = {number: lane for number, lane in self._lanes.items() if lane.in_flight}
+        self._lanes = Lanes(sinks, timing)
         for queue in self._queues.values():
             queue.armed = 0
         for key in list(self._queues):
@@ -140,44 +132,23 @@ class Outbox:
 
     def observe(self) -> None:
         """Sets the gauges; called when metrics are read."""
-        now = self._runtime.now_ms()
-        metrics.OUTBOX_ROWS.clear()
-        metrics.OUTBOX_OLDEST.clear()
         rows = [row for queue in self._queues.values() for row in queue.rows.values()]
-        for (sink, state), number in by_state([*rows, *self._failed.values()]).items():
-            metrics.OUTBOX_ROWS.labels(sink, state).set(number)
-        oldest: dict[str, int] = {}
-        for row in rows:
-            oldest[row.send.sink] = min(oldest.get(row.send.sink, now), row.send.at)
-        for sink, at in oldest.items():
-            metrics.OUTBOX_OLDEST.labels(sink).set((now - at) / 1000)
+        measure([*rows, *self._ends.failed.values()], self._runtime.now_ms())
 
     # ---- whose turn it is -------------------------------------------------------------------------------
     def _lane(self, row: OutboxRow) -> Lane | None:
-        """The lane of the sink that the row goes to; None when it is no longer configured."""
-        delivery = self._runtime.engine.state.deliveries.get(row.send.delivery)
-        try:
-            sink = self._sinks.get(row.send.sink, delivery.team if delivery is not None else "")
-        except KeyError:
-            return None
-        lane = self._lanes.get(id(sink))
-        if lane is None:
-            lane = self._lanes[id(sink)] = Lane(sink, self._timing)
-        return lane
+        return self._lanes.of(row, self._runtime.engine.state)
 
     def _undone(self, number: int) -> bool:
-        """Whether a row that others wait for is still to come: under way, or dead-lettered (what was held as
-        unclear will not become clearer)."""
-        return number in self._where or any(
-            row.send.id == number and row.state == "dead" for row in self._failed.values()
-        )
+        """Whether a row that others wait for is still to come: not done, or dead-lettered."""
+        return number in self._where or self._ends.is_dead(number)
 
     def _judge(self, queue: Queue, row: OutboxRow) -> rules.Verdict:
         lane = self._lane(row)
         if lane is None:
             return "send"
         state = self._runtime.engine.state
-        return rules.verdict(row, lane.sink.idempotency, state, queue.younger(row), self._failed)
+        return rules.verdict(row, lane.sink.idempotency, state, queue.younger(row), self._ends.failed)
 
     def _wake(self, key: QueueKey) -> None:
         """Finds out whose turn it is in a queue, and puts that row into its lane once its time has come."""
@@ -225,13 +196,17 @@ class Outbox:
         queue.busy = True
 
         async def working() -> None:
+            pause = 0.0
             try:
                 await work()
-            finally:
-                queue.busy = False
-                if not queue.rows:
-                    self._queues.pop(queue.key, None)
-                self._wake(queue.key)
+            except Exception as error:  # noqa: BLE001
+                # A bug. The row must neither be lost nor be tried without a pause.
+                log.OUTBOX_FAILED(sink=queue.key[0], row=queue.armed, error=f"{type(error).__name__}: {error}")
+                pause = self._timing.retry_max / 1000
+            queue.busy = False
+            if not queue.rows:
+                self._queues.pop(queue.key, None)
+            asyncio.get_running_loop().call_later(pause, self._wake, queue.key)
 
         self._spawn(working(), f"send {queue.armed}")
 
@@ -243,7 +218,7 @@ class Outbox:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.OUTBOX_FAILED(task=task.get_name(), error=f"{type(error).__name__}: {error}")
+            log.OUTBOX_FAILED(sink="", row=0, error=f"{type(error).__name__}: {error}")
 
     # ---- one row ------------------------------------------------------------------------------------------
     async def _converse(self, queue: Queue, lane: Lane, row: OutboxRow, verdict: rules.Verdict) -> None:
@@ -255,11 +230,9 @@ class Outbox:
             else:
                 queue.looks = 0
                 step = await self._attempts.deliver(lane, row, "resolve" if verdict == "end" else None)
-        except Exception as error:  # noqa: BLE001
-            # A bug. The row must neither be lost nor be tried without a pause.
-            log.OUTBOX_FAILED(task=f"send {row.send.id}", error=f"{type(error).__name__}: {error}")
-            step = rules.Step(replace(row, next_at=self._runtime.now_ms() + self._timing.retry_max))
+        except Exception:
             lane.circuit.unclear()
+            raise
         finally:
             lane.in_flight -= 1
         self._pump(lane)
@@ -268,7 +241,7 @@ class Outbox:
     def _wanted(self, lane: Lane, row: OutboxRow) -> bool:
         """Whether an unsure create would be sent, were it certain that it is not there."""
         certain, state = replace(row, state="waiting", unsure_at=0), self._runtime.engine.state
-        return rules.verdict(certain, lane.sink.idempotency, state, (), self._failed) == "send"
+        return rules.verdict(certain, lane.sink.idempotency, state, (), self._ends.failed) == "send"
 
     async def _set_aside(self, queue: Queue, row: OutboxRow, verdict: rules.Verdict) -> None:
         """Ends a row that is not sent: nobody wants it any more, or nobody can take it."""
@@ -282,12 +255,8 @@ class Outbox:
         dead = replace(row, state="dead", reason=Reason.GAVE_UP.value, detail=detail)
         await self._conclude(queue, rules.Step(dead, "failed"))
 
-    async def _held(self, row: OutboxRow) -> None:
-        """A row of class none that a crash left in doubt: it is not repeated."""
-        await self._attempts.commit(self._reports(row, "failed"), [row])
-
     async def _conclude(self, queue: Queue, step: rules.Step) -> None:
-        """Writes down what became of the row, with what the engine must hear of it, in one transaction."""
+        """Writes down what became of the row, and lets those go on who waited for it."""
         row, number = step.row, step.row.send.id
         if not step.told:
             queue.rows[number] = row
@@ -295,38 +264,15 @@ class Outbox:
                 # If it cannot be written, the disk goes on saying "sending", which is the more careful of the two.
                 await self._runtime.write_outbox([row])
             return
-        await self._attempts.commit(self._reports(row, step.told), [row])
+        await self._ends.conclude(row, step.told)
         queue.rows.pop(number, None)
         self._where.pop(number, None)
-        if row.state in ("dead", "unsure"):
-            self._remember_failure(row)
-        else:
-            self._twins.watch(row, self._runtime.now_ms())
-            for key in self._after.pop(number, ()):
-                self._wake(key)
-
-    def _reports(self, row: OutboxRow, told: rules.Told) -> list[AnyRecord]:
-        now, send = self._runtime.now_ms(), row.send
-        if told == "delivered":
-            log.SENT(sink=send.sink, action=send.action, purpose=send.purpose, key=send.key, ref=row.ref)
-            metrics.DELIVERY_SECONDS.labels(send.sink).observe(max(0, now - send.at) / 1000)
-            return [Delivered(now, send.id, row.ref)]
-        if row.state == "superseded":
-            metrics.SENDS.labels(send.sink, send.action, "superseded", "").inc()
-            return [DeliveryFailed(now, send.id, Reason.DROPPED.value, "no longer wanted")]
-        report = DeliveryFailed(now, send.id, row.reason, row.detail)
         if row.state != "dead":
-            return [report]
-        log.SEND_DEAD(sink=send.sink, action=send.action, key=send.key, reason=row.reason, detail=row.detail)
-        metrics.DEAD_LETTERS.labels("sink", row.reason).inc()
-        return [report, *self._notices.dead(row, now)]
+            self._release(number)
 
-    def _remember_failure(self, row: OutboxRow) -> None:
-        """A create that failed keeps back what comes after it; any dead letter is an incident about samband."""
-        if row.send.action in rules.MAKES:
-            self._failed[row.send.delivery] = row
-        if row.state == "dead":
-            self._notices.remember(row)
+    def _release(self, number: int) -> None:
+        for key in self._after.pop(number, ()):
+            self._wake(key)
 
     # ---- from time to time ------------------------------------------------------------------------------
     async def _ticking(self) -> None:
@@ -338,14 +284,11 @@ class Outbox:
                 continue  # All of it is found again at the next tick.
 
     async def _tick(self) -> None:
-        now, state = self._runtime.now_ms(), self._runtime.engine.state
+        now = self._runtime.now_ms()
         heads = {queue.armed for queue in self._queues.values()}
         await self._notices.tick(now, heads.__contains__, self._where.__contains__)
-        for number, row in list(self._failed.items()):
-            if number not in state.deliveries.rows:
-                del self._failed[number]
-                for key in self._after.pop(row.send.id, ()):
-                    self._wake(key)
+        for row in self._ends.forget():
+            self._release(row.send.id)
         for row in self._twins.due(now):
             lane = self._lane(row)
             if lane is not None and not lane.looking_back:

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
 
 from msgspec.structs import replace
 
@@ -11,7 +10,6 @@ from daemon import outbox_orders as orders
 from daemon import outbox_rules as rules
 from daemon.batching import NotDurable
 from daemon.core.model.incident import Action
-from daemon.core.records import AnyRecord
 from daemon.outbox_lanes import Lane
 from daemon.runtime import Runtime
 from daemon.store.base import OutboxRow
@@ -81,15 +79,6 @@ class Attempts:
         step = rules.after_look(row, found, wanted, looks, self._runtime.now_ms(), self.timing, self._luck.random())
         self._settle(lane, found, step)
         return step
-
-    async def commit(self, records: list[AnyRecord], rows: Sequence[OutboxRow]) -> None:
-        """Makes records and rows durable together, however long the store takes: what was done is not done again."""
-        while True:
-            try:
-                await self._runtime.submit(records, rows)
-                return
-            except NotDurable as refusal:
-                await asyncio.sleep(refusal.retry_after_s)
 
     async def _ask(self, lane: Lane, order: Order) -> Outcome:
         try:

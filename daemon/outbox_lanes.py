@@ -1,10 +1,12 @@
 """Where rows wait: a queue per incident and sink that keeps their order, a lane per sink that keeps its peace."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from heapq import heappop, heappush
+from typing import Protocol
 
 from msgspec.structs import replace
 
+from daemon.core.state import State
 from daemon.outbox_rules import Timing, Verdict
 from daemon.store.base import OutboxRow
 from sinks.base import Sink
@@ -153,10 +155,29 @@ class Lane:
         return None if until is None else max(until, self.paused_until - now, 0)
 
 
-def by_state(rows: Iterable[OutboxRow]) -> dict[tuple[str, str], int]:
-    """(sink, state) -> number of rows."""
-    counts: dict[tuple[str, str], int] = {}
-    for row in rows:
-        key = (row.send.sink, row.state)
-        counts[key] = counts.get(key, 0) + 1
-    return counts
+class Sinks(Protocol):
+    """The configured sinks."""
+
+    def get(self, name: str, team: str) -> Sink:
+        """The sink as the team has it (the same object for teams without options of their own). Raises KeyError."""
+        ...
+
+
+class Lanes:
+    """A lane for every sink that anything goes to."""
+
+    def __init__(self, sinks: Sinks, timing: Timing) -> None:
+        self._sinks, self._timing = sinks, timing
+        self._lanes: dict[int, Lane] = {}
+
+    def of(self, row: OutboxRow, state: State) -> Lane | None:
+        """The lane that the row belongs into; None when its sink is no longer configured."""
+        delivery = state.deliveries.get(row.send.delivery)
+        try:
+            sink = self._sinks.get(row.send.sink, delivery.team if delivery is not None else "")
+        except KeyError:
+            return None
+        lane = self._lanes.get(id(sink))
+        if lane is None:
+            lane = self._lanes[id(sink)] = Lane(sink, self._timing)
+        return lane

@@ -40,15 +40,15 @@ class Notices:
         heappush(self._due, (overdue_at(row, self.timing, self._since), row.send.id, row))
 
     def remember(self, row: OutboxRow) -> None:
-        """The row is dead."""
+        """The row is dead, and that has been said."""
         self._dead[row.send.id] = row
+        if not self._own(row):
+            self._said[DEAD, row.send.sink] = None
 
     def dead(self, row: OutboxRow, now: int) -> list[AnyRecord]:
-        """Remembers a row that dies, and returns what to tell the engine in the same transaction."""
-        self.remember(row)
-        if self._own(row) or (DEAD, row.send.sink) in self._said:
+        """What to tell the engine in the transaction in which the row dies; the next tick knows that it was said."""
+        if self._own(row):
             return []
-        self._said[DEAD, row.send.sink] = None
         text = f"{row.send.sink} does not take {row.send.action} of {row.send.purpose}: {row.reason} {row.detail}"
         return [SelfNoticed(now, DEAD, row.send.sink, text.strip(), True)]
 

@@ -79,10 +79,9 @@ def run_virtual(main: Callable[[VirtualLoop], Coroutine[Any, Any, T]]) -> T:
         asyncio.set_event_loop(loop)
         return loop.run_until_complete(main(loop))
     finally:
-        left = sorted(asyncio.all_tasks(loop), key=lambda task: task.get_name())
-        for task in left:
-            task.cancel()
-        if left:
+        while left := asyncio.all_tasks(loop):
+            for task in left:
+                task.cancel()
             loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
         asyncio.set_event_loop(None)
         loop.close()

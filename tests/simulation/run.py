@@ -1,6 +1,7 @@
 """Runs one world to its end and says what was wrong."""
 
 from collections.abc import MutableMapping
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -15,11 +16,12 @@ BUGS = frozenset({"sink_raised", "outbox_failed", "quarantined", "fenced"})
 
 
 class Report(msgspec.Struct):
-    """What came of one world."""
+    """What came of one world. fingerprint: of all that was decided, sent and received."""
 
     seed: int
     summary: str
     violations: list[str]
+    fingerprint: str
 
 
 def repeat_command(seed: int) -> str:
@@ -67,4 +69,9 @@ def _report(world: World, bugs: list[str]) -> Report:
         f"{len(world.acknowledged)} alerts, {len(state.incidents.rows) if state else 0} incidents, {batches} batches, "
         f"{rows} sends, {len(world.deaths)} deaths"
     )
-    return Report(world.seed, summary, bugs + violations(world))
+    everything = blake2b(digest_size=8)
+    for table in ("journal", "outbox", "timeline"):
+        everything.update(repr(world.disk.read(f"SELECT * FROM {table}")).encode())
+    for fake in world.services.all.values():
+        everything.update(repr(fake.requests).encode() + repr(fake.state()).encode())
+    return Report(world.seed, summary, bugs + violations(world), everything.hexdigest())

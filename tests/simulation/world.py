@@ -75,15 +75,17 @@ class World:
         return Random(f"{self.seed} {what}")
 
     # ---- the daemon -----------------------------------------------------------------------------------
-    async def start(self, life: Life) -> None:
-        """Starts the daemon in that life, as often as the disk makes it necessary. Raises Dead when it dies at once."""
+    async def _open(self, life: Life) -> Runtime:
         while True:
             try:
                 store = FailpointStore(self.disk, life)
-                runtime = await life.ask(Runtime.open(self.assembly.policy, store, self.clock))
-                break
+                return await life.ask(Runtime.open(self.assembly.policy, store, self.clock))
             except StoreError:
                 await asyncio.sleep(5)
+
+    async def start(self, life: Life) -> None:
+        """Starts the daemon in that life, as often as the disk makes it necessary. Raises Dead when it dies at once."""
+        runtime = await self._open(life)
         delivery = self.assembly.settings.delivery
         timing = rules.Timing(
             retry_first=delivery.retry_first,
