@@ -48,8 +48,8 @@ bench: $(VENV)/dev.stamp ## how fast; on a machine that does nothing else
 	tools/counterparts
 	$(PYTEST) -m bench -p no:xdist tests/bench
 
-simulate: $(VENV)/dev.stamp ## the simulation with SEEDS seeds
-	$(BIN)/python -m tests.simulation --count $(SEEDS)
+simulate: $(VENV)/dev.stamp ## the simulation with SEEDS seeds, or with one: SEED=17
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--count $(SEEDS))
 
 soak: $(VENV)/dev.stamp ## kills and faults for a long time
 	tools/counterparts
