@@ -18,7 +18,7 @@ INCIDENTS = 1 + len(LONELY)
 KILLS, KILLS_AT_THE_END = 6, 2
 SLOW_S = 0.2
 """A sink takes so long: a kill while it is at it leaves an answer that nobody hears."""
-LAG_S = 2.0
+LAG_S = 2.8
 """So long desk and public page do not find what they have just been told; less than `delivery.settle`."""
 MOMENTS = ("any", "sending", "starting")
 
