@@ -13,7 +13,7 @@ import zstandard
 from daemon.core.effects import Changes
 from daemon.core.engine import Engine
 from daemon.core.policy import Policy
-from daemon.core.records import decode_records
+from daemon.core.records import AlertSeen, decode_records
 from daemon.core.state import ALERT, DELIVERY, EMITTER, INCIDENT, SERVICE, State
 from daemon.store.base import LiveRow
 from tests.fakes.jira import TWIN_LABEL
@@ -37,11 +37,19 @@ def _state(world: World) -> State:
 
 
 def _nothing_lost(world: World) -> Iterator[str]:
-    """Promise 1: what was acknowledged is in the state or in history."""
-    state = _state(world)
+    """Promise 1: what was acknowledged went in (a repeat is what went in before), and is in the state or in history."""
+    state, unpack = _state(world), zstandard.ZstdDecompressor()
+    seen = {
+        (record.alert.key, record.alert.firing, record.alert.starts_at)
+        for (inputs,) in world.disk.read("SELECT inputs FROM journal")
+        for record in decode_records(unpack.decompress(inputs))
+        if isinstance(record, AlertSeen)
+    }
     history = {key for (key,) in world.disk.read("SELECT key FROM history_alerts")}
-    for key in world.acknowledged:
-        if key not in state.by_key and key not in history and key.hex() not in history:
+    for key, firing, starts_at in world.acknowledged:
+        if (key, firing, starts_at) not in seen:
+            yield f"alert {key.hex()} ({firing=}, {starts_at=}) was acknowledged and never went in"
+        if key not in state.by_key and key not in history:
             yield f"alert {key.hex()} was acknowledged and is gone"
 
 

@@ -19,6 +19,8 @@ from tests.simulation.life import Life
 from tests.simulation.loop import NeverReturns, VirtualLoop
 
 TIMEOUT_S = 10.0
+LATE_S = 150.0
+"""So long after its sender gave up a request may still be carried out."""
 TROUBLES = ("refused", "no_connection", "throttled", "error", "error_after", "hang", "hang_after", "late", "reset",
             "reset_after", "slow")  # fmt: skip
 """What can go wrong with one request. `…_after`: it was carried out; late: it is, after its sender gave up.
@@ -133,7 +135,7 @@ class Network:
                 await asyncio.sleep(TIMEOUT_S)
                 raise HttpError(Reason.TIMEOUT, "no answer", sent=True)
             case "late":
-                services.loop.call_later(TIMEOUT_S + services.luck.uniform(0, 45), self._act_late, request)
+                services.loop.call_later(TIMEOUT_S + services.luck.uniform(0, LATE_S), self._act_late, request)
                 await asyncio.sleep(TIMEOUT_S)
                 raise HttpError(Reason.TIMEOUT, "no answer", sent=True)
             case "reset":

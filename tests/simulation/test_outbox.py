@@ -13,7 +13,7 @@ from daemon.sources.formats.native import Native
 from tests.fakes.jira import TWIN_LABEL
 from tests.simulation.life import Dead, Life
 from tests.simulation.loop import VirtualLoop, run_virtual
-from tests.simulation.services import Spell
+from tests.simulation.services import LATE_S, Spell
 from tests.simulation.world import World
 
 Scene = Callable[[World], Coroutine[Any, Any, None]]
@@ -39,7 +39,7 @@ class Fixed(Random):
 
     def uniform(self, a: float, b: float) -> float:
         """See Random."""
-        return 90.0 if b == 45 else a
+        return 90.0 if b == LATE_S else a
 
     def randint(self, a: int, b: int) -> int:
         """See Random."""

@@ -49,7 +49,7 @@ class VirtualClock:
 
 
 class World:
-    """Everything of one seed. `acknowledged`: keys of the alerts that the daemon has answered for."""
+    """Everything of one seed. `acknowledged`: key, status and start of what the daemon has answered for."""
 
     def __init__(self, loop: VirtualLoop, seed: int, *, calm: bool = False) -> None:
         """calm: nothing goes wrong but what a test orders."""
@@ -60,7 +60,7 @@ class World:
         self.disk.mood = moody(self._luck("disk"), loop.time, disk_spells)
         self.services = Services(loop, self._luck("network"), [] if calm else _spells(self._luck("weather")))
         self.assembly: Assembly = assemble(load(CONFIGURATION), from_ms=BEGIN_MS, days=10)
-        self.acknowledged: dict[bytes, None] = {}
+        self.acknowledged: dict[tuple[bytes, bool, int | None], None] = {}
         self.trouble: list[str] = []
         self.deaths: list[str] = []
         self.life: Life | None = None
@@ -138,7 +138,7 @@ class World:
             await self.life.ask(self.runtime.intake(alerts))
         except (Dead, NotDurable):
             return False
-        self.acknowledged |= {alert.key: None for alert in alerts}
+        self.acknowledged |= {(alert.key, alert.firing, alert.starts_at): None for alert in alerts}
         return True
 
     async def command(self, verb: str, incident: int, who: str) -> None:
