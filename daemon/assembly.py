@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -32,6 +33,9 @@ DEFAULT_RULES: tuple[tuple[str, Kind, bool], ...] = (
     ('priority=~"P1|P2"', "status_page", False),
 )
 """What holds without `policies`: condition, kind, and whether it waits for support hours."""
+
+MATCHERS_KEPT = 4_096
+"""How many compiled conditions of silences are kept."""
 
 KINDS: tuple[Kind, ...] = ("pager", "ticket", "message", "status_page")
 
@@ -109,6 +113,7 @@ def assemble(settings: Settings, *, from_ms: int, days: int = 400, virtual: bool
         sinks=infos,
         rules=_rules(settings, infos, hours),
         default_rules=settings.policies is None,
+        matcher=lru_cache(maxsize=MATCHERS_KEPT)(Matchers),
         fallback_team=settings.fallback.team,
         fallback_tier=settings.fallback.tier or 0,
         green_after=settings.status_page.green_after,

@@ -144,7 +144,16 @@ def _may_join(ctx: Context, alert: Alert, evidence: Evidence) -> bool:
     incident = ctx.state.incidents.rows[evidence.incident]
     if not incident.live or incident.self_cause or ctx.now - incident.opened_at > OLDEST:
         return False
-    return not _forbidden(ctx, alert, incident)
+    return not _forbidden(ctx, alert, incident) and not _said_apart(ctx, alert, incident)
+
+
+def _said_apart(ctx: Context, alert: Alert, incident: Incident) -> bool:
+    """Whether a person has said that this alert is not part of what the incident holds."""
+    for other in ctx.state.apart_keys.get(alert.key, ()):
+        known = ctx.state.alerts.rows.get(ctx.state.by_key.get(other, 0))
+        if known is not None and ctx.state.root(known.incident) == incident.id:
+            return True
+    return False
 
 
 def _forbidden(ctx: Context, alert: Alert, incident: Incident) -> bool:
@@ -172,18 +181,21 @@ def value_of(alert: Alert, name: str) -> str:
 
 
 # ---- merging -----------------------------------------------------------------------------------
-def merge(ctx: Context, one: Incident, other: Incident, evidence: Evidence) -> Incident:
+def merge(ctx: Context, one: Incident, other: Incident, evidence: Evidence, chosen: int = 0) -> Incident:
     """Makes two incidents one and returns the survivor: the acknowledged one, else the older.
 
-    Two that different teams have acknowledged are only proposed for merging.
+    Two that different teams have acknowledged, or that a person has split, are only proposed for
+    merging. chosen: a person says which one survives; then there is nothing to propose.
     """
     if one.id == other.id:
         return one
     older, newer = (one, other) if one.id < other.id else (other, one)
-    if one.acknowledged_at and other.acknowledged_at and one.owner != other.owner:
+    by_teams = one.acknowledged_at and other.acknowledged_at and one.owner != other.owner
+    if not chosen and (by_teams or ctx.state.said_apart(one.id, other.id)):
         ctx.note(one.id, "merge-proposed", f"{other.ref} looks like the same thing: {evidence.reason}")
         return one
-    survivor, loser = (newer, older) if newer.acknowledged_at and not older.acknowledged_at else (older, newer)
+    newer_wins = chosen == newer.id if chosen else newer.acknowledged_at and not older.acknowledged_at
+    survivor, loser = (newer, older) if newer_wins else (older, newer)
     survivor, loser = ctx.state.incidents.edit(survivor.id), ctx.state.incidents.edit(loser.id)
     membership.merge_members(ctx, survivor, loser)
     loser.state = after(loser.state, "merge")

@@ -9,7 +9,7 @@ from daemon.core.effects import Send
 from daemon.core.model.ids import public_id
 from daemon.core.model.incident import Action, Delivery, Incident, Kind
 from daemon.core.policy import Hours, PerPriority, SinkInfo
-from daemon.core.priority import rank_of
+from daemon.core.priority import rank_of, voice
 from daemon.core.routing import sinks_for
 
 PURPOSES: dict[Kind, str] = {"pager": "page", "ticket": "ticket", "status_page": "entry", "message": "message"}
@@ -22,16 +22,17 @@ def serve(ctx: Context, incident: Incident) -> bool:
     """
     served = (
         incident.priority,
+        voice(incident),
         incident.owner,
         incident.state,
         incident.generation,
         incident.cleared,
-        incident.notifiable > 0,
+        incident.notifiable,
         len(ctx.state.service_ids.get(incident.id, ())),
     )
     if ctx.state.served.get(incident.id) == served:
         return False
-    if incident.notifiable > 0:
+    if incident.notifiable:
         _open_missing(ctx, incident)
     for delivery in ctx.state.incident_deliveries(incident.id):
         if delivery.state == "open" and delivery.generation == incident.generation:
@@ -118,7 +119,7 @@ def _release(ctx: Context, incident: Incident, sink: SinkInfo, hours: Hours | No
 
 def _hold(ctx: Context, incident: Incident, kind: Kind) -> int:
     waits: PerPriority | None = {"pager": ctx.policy.timing.first_page, "ticket": ctx.policy.timing.ticket}.get(kind)
-    return waits[rank_of(incident.priority) - 1] if waits is not None else 0
+    return waits[rank_of(voice(incident)) - 1] if waits is not None else 0
 
 
 def _hasten(ctx: Context, incident: Incident, sink: SinkInfo, hours: Hours | None) -> None:
@@ -153,13 +154,14 @@ def create(ctx: Context, incident: Incident, delivery: Delivery, *, after: int =
 def concerned(ctx: Context, incident: Incident) -> list[str]:
     """The owner, and the tier-1 services that fire."""
     rows = ctx.state.incident_services(incident.id)
-    names = [row.service for row in rows if row.tier == 1 and any(row.firing)]
+    names = [row.service for row in rows if row.tier == 1 and row.loud]
     return list(dict.fromkeys([f"team {incident.owner}", *names]))
 
 
 def _now_told(ctx: Context, incident: Incident) -> None:
-    if not incident.told_priority or rank_of(incident.priority) < rank_of(incident.told_priority):
-        incident.told_priority = incident.priority
+    speaks = voice(incident)
+    if not incident.told_priority or rank_of(speaks) < rank_of(incident.told_priority):
+        incident.told_priority = speaks
     incident.told = tuple(dict.fromkeys((*incident.told, *concerned(ctx, incident))))
 
 

@@ -9,13 +9,14 @@ from typing import assert_never
 
 import msgspec
 
-from daemon.core import dedup, delivery, membership
+from daemon.core import changes, dedup, delivery, membership, silencing, suppress
 from daemon.core.acts import act
 from daemon.core.context import Context
 from daemon.core.correlate import SELF_SOURCE, find_home
 from daemon.core.effects import Changes, Quarantined, Reply
 from daemon.core.model.alert import Alert, ParsedAlert, alert_key
 from daemon.core.model.ids import first_id
+from daemon.core.once import once
 from daemon.core.outcome import (
     acknowledgement_lapses,
     close_incident,
@@ -29,6 +30,7 @@ from daemon.core.priority import go_down
 from daemon.core.records import (
     AlertSeen,
     AnyRecord,
+    ChangeSeen,
     ClockStepped,
     CommandGiven,
     Delivered,
@@ -39,6 +41,8 @@ from daemon.core.records import (
     Refreshed,
     Resumed,
     SelfNoticed,
+    SilenceExpired,
+    SilencePut,
 )
 from daemon.core.state import State
 from daemon.core.stepped import clock_stepped, policy_changed, resumed
@@ -150,7 +154,9 @@ class Engine:
             if isinstance(record, CommandGiven):
                 run.replies.append(Reply(index, "invalid", "samband could not carry this out; it is set aside", 0))
 
-    def _record(self, ctx: Context, record: AnyRecord, index: int, replies: list[Reply]) -> None:
+    def _record(  # noqa: PLR0912 - one arm per record
+        self, ctx: Context, record: AnyRecord, index: int, replies: list[Reply]
+    ) -> None:
         match record:
             case AlertSeen():
                 alert = self._alert(ctx, record.alert)
@@ -159,7 +165,13 @@ class Engine:
             case Refreshed():
                 self._refresh(ctx, record)
             case CommandGiven():
-                replies.append(act(ctx, record, index))
+                replies.append(once(ctx, record.id, index, lambda: act(ctx, record, index)))
+            case ChangeSeen():
+                changes.remember(ctx, record.change)
+            case SilencePut():
+                replies.append(once(ctx, record.id, index, lambda: silencing.put(ctx, record, index)))
+            case SilenceExpired():
+                replies.append(once(ctx, record.id, index, lambda: silencing.expire(ctx, record, index)))
             case Delivered():
                 delivery.delivered(ctx, record.send, record.ref)
             case DeliveryFailed():
@@ -190,10 +202,12 @@ class Engine:
         if alert is None:
             return None
         if seen.outcome in ("opened", "continued"):
+            alert.held = suppress.reasons_for(ctx, alert)
             find_home(ctx, alert, seen.before)
         elif seen.outcome == "changed" and alert.incident and seen.recount and counted:
             alert = self.state.alerts.edit(alert.id)
             membership.count_out(ctx, alert, *counted)
+            alert.held = suppress.reasons_for(ctx, alert)
             membership.count_in(ctx, alert)
             if seen.risen:
                 still_firing(ctx, alert, "a higher severity")
@@ -238,7 +252,7 @@ class Engine:
                 run.quarantined.append(Quarantined(-1, f"{field} of {number}: {type(error).__name__}: {error}"))
                 self._disarm(ctx, number, field, error)
 
-    def _deadline(self, ctx: Context, number: int, field: str) -> None:
+    def _deadline(self, ctx: Context, number: int, field: str) -> None:  # noqa: PLR0912 - one arm per deadline
         state = self.state
         match field:
             case "due_end":
@@ -258,6 +272,12 @@ class Engine:
                 resolve_by_clear(ctx, state.incidents.edit(number))
             case "due_ack_lapse":
                 acknowledgement_lapses(ctx, state.incidents.edit(number))
+            case "due_change":
+                suppress.look_again(ctx, number)
+            case "due_remind":
+                suppress.remind(ctx, number)
+            case "due_forget":
+                changes.forget(ctx, number)
             case "due_reopen":
                 incident = state.incidents.edit(number)
                 state.arm(incident, "due_reopen", 0)
@@ -272,7 +292,7 @@ class Engine:
     def _disarm(self, ctx: Context, number: int, field: str, error: Exception) -> None:
         """The deadline is taken off its entity, and samband says that it could not do its job."""
         state = self.state
-        for table in (state.alerts, state.incidents, state.deliveries):
+        for table in state.timed:
             if number in table.rows:
                 state.arm(table.edit(number), field, 0)
         record = SelfNoticed(ctx.now, "deadline-failed", "", f"{field}: {type(error).__name__}: {error}", True)

@@ -4,7 +4,19 @@ from typing import Literal
 
 from daemon.core.model.incident import IncidentState
 
-Event = Literal["acknowledge", "unacknowledge", "hold", "resume", "resolve", "clear", "fire", "close", "merge", "lapse"]
+Event = Literal[
+    "acknowledge",
+    "unacknowledge",
+    "hold",
+    "resume",
+    "resolve",
+    "clear",
+    "fire",
+    "reopen",
+    "close",
+    "merge",
+    "lapse",
+]
 
 TRANSITIONS: dict[IncidentState, dict[Event, IncidentState]] = {
     "open": {
@@ -30,7 +42,7 @@ TRANSITIONS: dict[IncidentState, dict[Event, IncidentState]] = {
         "clear": "resolved",
         "merge": "merged",
     },
-    "resolved": {"resolve": "resolved", "fire": "reopened", "close": "closed"},
+    "resolved": {"resolve": "resolved", "fire": "reopened", "reopen": "reopened", "close": "closed"},
     "closed": {},
     "reopened": {
         "acknowledge": "acknowledged",
@@ -46,9 +58,6 @@ TRANSITIONS: dict[IncidentState, dict[Event, IncidentState]] = {
 `clear` is all members ended and the wait over; `fire` a member that fires again; `lapse` an
 acknowledgement without activity; `merge` into another incident. Everything else is a person's act.
 """
-
-VERBS: dict[str, Event | None] = {"acknowledge": "acknowledge", "resolve": "resolve", "publish": None}
-"""The verbs that a command may carry, and the event each one is."""
 
 
 class Forbidden(Exception):
@@ -68,5 +77,8 @@ _WORDS = {
     "resolve": "be resolved",
     "hold": "be put on hold",
     "merge": "be merged",
+    "reopen": "be reopened",
+    "resume": "be taken off hold",
+    "unacknowledge": "be unacknowledged",
     "close": "be closed",
 }

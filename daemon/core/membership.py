@@ -1,7 +1,7 @@
 """Who is a member of what: joining, counting, leaving, and merging two incidents into one."""
 
 from daemon.core.context import Context
-from daemon.core.correlation import Evidence
+from daemon.core.correlation import CERTAIN, Evidence
 from daemon.core.dedup import forget
 from daemon.core.enrich import service_entry, team_of, tier_of
 from daemon.core.model.alert import RANK, Alert
@@ -62,15 +62,13 @@ def count_in(ctx: Context, alert: Alert) -> None:
     alert.cell = cell_of(ctx, alert)
     incident.cells = _add(incident.cells, alert.cell, 1)
     incident.firing += 1
-    if alert.held:
-        incident.held += 1
-    else:
-        incident.notifiable += 1
+    _count_held(incident, alert, 1)
     row = service_row(ctx, incident, alert, make=True)
     if row is not None and incident.live:
         _be_evidence(ctx, row)
     if row is not None:
         row.firing = _add(row.firing, RANK[alert.severity], 1)
+        row.loud += not alert.held
         row.touched = ctx.now
         if alert.event:
             at = max(alert.decides_at, alert.heard_start)
@@ -96,17 +94,44 @@ def count_out(ctx: Context, alert: Alert, severity: str, service: tuple[str, str
         return
     incident = ctx.state.incidents.edit(ctx.state.root(alert.incident))
     incident.cells = _add(incident.cells, alert.cell, -1)
+    _count_held(incident, alert, -1)
     alert.cell = -1
     incident.firing -= 1
-    if alert.held:
-        incident.held -= 1
-    else:
-        incident.notifiable -= 1
     row = _find_row(ctx, incident.id, *service)
     if row is not None:
         row.firing = _add(row.firing, RANK[severity], -1)
+        row.loud -= not alert.held
     incident.version += 1
     ctx.touched[incident.id] = None
+
+
+def set_held(ctx: Context, alert: Alert, reasons: tuple[str, ...]) -> None:
+    """Sets why the alert may not notify, and counts it anew if that made it silent or loud."""
+    alert = ctx.state.alerts.edit(alert.id)
+    if alert.cell >= 0 and bool(alert.held) != bool(reasons):
+        key = service_key(alert)
+        count_out(ctx, alert, alert.severity, key)
+        alert.held = reasons
+        count_in(ctx, alert)
+    alert.held = reasons
+
+
+def move(ctx: Context, alert: Alert, incident: Incident, reason: str) -> None:
+    """Takes a member out of its incident and makes it one of another."""
+    state = ctx.state
+    alert = state.alerts.edit(alert.id)
+    old = state.incidents.edit(state.root(alert.incident))
+    if alert.end:
+        old.ended -= 1
+        row = service_row(ctx, old, alert, make=False)
+        if row is not None:
+            row.ended -= 1
+    else:
+        count_out(ctx, alert, alert.severity, service_key(alert))
+    state.unlink(state.member_ids, alert.incident, alert.id)
+    join(ctx, alert, incident, Evidence(incident.id, CERTAIN, reason, ""), None)
+    if alert.end:
+        end_member(ctx, alert)
 
 
 def end_member(ctx: Context, alert: Alert) -> None:
@@ -167,11 +192,11 @@ def merge_members(ctx: Context, survivor: Incident, loser: Incident) -> None:
     survivor.firing += loser.firing
     survivor.ended += loser.ended
     survivor.held += loser.held
-    survivor.notifiable += loser.notifiable
+    survivor.loud = tuple(a + b for a, b in zip(survivor.loud, loser.loud, strict=True))
     survivor.first_heard = min(survivor.first_heard, loser.first_heard)
     survivor.last_heard = max(survivor.last_heard, loser.last_heard)
     survivor.heard += loser.heard
-    loser.cells, loser.firing, loser.ended, loser.held, loser.notifiable = (0,) * 9, 0, 0, 0, 0
+    loser.cells, loser.loud, loser.firing, loser.ended, loser.held = (0,) * 9, (0,) * 9, 0, 0, 0
     for number in list(state.service_ids.get(loser.id, ())):
         row = state.services.rows[number]
         state.disown_row(row)
@@ -183,6 +208,7 @@ def merge_members(ctx: Context, survivor: Incident, loser: Incident) -> None:
             continue
         into.firing = tuple(a + b for a, b in zip(into.firing, row.firing, strict=True))
         into.ended += row.ended
+        into.loud += row.loud
         into.touched = max(into.touched, row.touched)
         into.last_began = max(into.last_began, row.last_began)
         into.first_event = min(into.first_event or row.first_event, row.first_event or into.first_event)
@@ -195,6 +221,13 @@ def merge_members(ctx: Context, survivor: Incident, loser: Incident) -> None:
 def component_of(ctx: Context, service: str) -> str:
     """The status-page component of a service, "" for none."""
     return service_entry(ctx.policy, service).component
+
+
+def _count_held(incident: Incident, alert: Alert, by: int) -> None:
+    if alert.held:
+        incident.held += by
+    else:
+        incident.loud = _add(incident.loud, alert.cell, by)
 
 
 def _add(counts: tuple[int, ...], index: int, by: int) -> tuple[int, ...]:

@@ -36,7 +36,9 @@ def settle(ctx: Context, incident: Incident) -> None:
     if severe(incident) and not before:
         index_services(ctx, incident)
     lead = ctx.state.alerts.rows.get(incident.lead)
-    if lead is not None and (not incident.owner or (risen and incident.state != "acknowledged")):
+    if lead is not None and (
+        not incident.owner or (risen and incident.state != "acknowledged" and not incident.assigned)
+    ):
         incident.owner = team_of(ctx.policy, lead.service, lead.labels)
     _clear(ctx, incident)
     over = incident.resolved_at > 0
@@ -106,7 +108,7 @@ def resolve(ctx: Context, incident: Incident, how: str, actor: str) -> None:
     delivery.close_all(ctx, incident, by_person=bool(actor))
 
 
-def reopen(ctx: Context, incident: Incident, why: str) -> None:
+def reopen(ctx: Context, incident: Incident, why: str, actor: str = "") -> None:
     """A resolved incident goes on as a new generation. It must have been opened with `edit`."""
     incident.state = after(incident.state, "fire")
     incident.generation += 1
@@ -118,7 +120,7 @@ def reopen(ctx: Context, incident: Incident, why: str) -> None:
     for due in ("due_reopen", "due_close"):
         ctx.state.arm(incident, due, 0)
     index_services(ctx, incident)
-    ctx.note(incident.id, "reopened", why)
+    ctx.note(incident.id, "reopened", why, actor)
     ctx.count("incidents_reopened")
     delivery.reopen_all(ctx, incident)
     ctx.touched[incident.id] = None

@@ -4,7 +4,7 @@ Durations are ms. Per-priority values are tuples of five, P1 first. It holds no 
 """
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import msgspec
@@ -91,6 +91,7 @@ class Policy(msgspec.Struct, frozen=True):
     """The whole. `rules`: the first match acts, for each kind of the default rules: see `policies.rules_for`.
 
     default_rules: True when no `policies:` stand in the configuration; then every matching rule acts.
+    matcher: compiles a condition in Alertmanager's syntax (RE2, outside core); the same text, the same answer.
     severity: their word (lower case) -> ours. collectors: label values that name no service.
     """
 
@@ -111,6 +112,7 @@ class Policy(msgspec.Struct, frozen=True):
     sinks: Mapping[str, SinkInfo]
     rules: tuple[Rule, ...]
     default_rules: bool
+    matcher: Callable[[str], Matcher]
     fallback_team: str
     fallback_tier: int
     green_after: int

@@ -31,6 +31,15 @@ def rank_of(priority: str) -> int:
     return int(priority[1])
 
 
+def voice(incident: Incident) -> str:
+    """The priority with which it may notify: held members count in the incident's, but speak to nobody."""
+    if not incident.held or incident.forced:
+        return incident.priority
+    cell = next((cell for cell in WORST_FIRST if incident.loud[cell]), None)
+    own = PRIORITIES[MATRIX[cell] - 1] if cell is not None else "P5"
+    return _capped(incident, own)
+
+
 def reckon(ctx: Context, incident: Incident, newest: Alert | None) -> bool:
     """Brings the priority up at once, or starts the wait before it goes down; True if it rose.
 
@@ -66,6 +75,19 @@ def go_down(ctx: Context, incident: Incident) -> None:
         _set(ctx, incident, cell, _capped(incident, PRIORITIES[MATRIX[cell] - 1]), None)
 
 
+def set_by_person(ctx: Context, incident: Incident, priority: str, reason: str) -> None:
+    """A person's choice: it stands until a person releases it, whatever the members say."""
+    incident.forced = incident.priority = priority
+    incident.derivation = f"{priority} by a person: {reason}"
+    ctx.state.arm(incident, "due_priority", 0)
+
+
+def release(ctx: Context, incident: Incident) -> None:
+    """The priority follows from the members again, at once."""
+    incident.forced = ""
+    go_down(ctx, incident)
+
+
 def _capped(incident: Incident, priority: str) -> str:
     """An incident about samband itself is at most P2."""
     return "P2" if incident.self_cause and priority == "P1" else priority
@@ -75,6 +97,7 @@ def _set(ctx: Context, incident: Incident, cell: int, priority: str, newest: Ale
     if newest is None or newest.cell != cell:
         newest = next((m for m in ctx.state.members(incident.id) if m.cell == cell and not m.end), newest)
     impact, urgency = LEVELS[cell // 3], LEVELS[cell % 3]
+    priority = incident.forced or priority
     before = incident.priority
     if incident.lead and before != priority:
         ctx.note(incident.id, "priority", f"{before} to {priority}: impact {impact}, urgency {urgency}")
@@ -83,6 +106,7 @@ def _set(ctx: Context, incident: Incident, cell: int, priority: str, newest: Ale
     ctx.state.arm(incident, "due_priority", 0)
     if newest is not None:
         incident.lead = newest.id
+    if newest is not None and not incident.forced:
         incident.derivation = _derivation(ctx, newest, impact, urgency, priority)
 
 

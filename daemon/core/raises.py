@@ -7,7 +7,7 @@ tells nobody a second time under one key.
 from daemon.core.context import Context
 from daemon.core.delivery import concerned, plan
 from daemon.core.model.incident import Incident
-from daemon.core.priority import rank_of
+from daemon.core.priority import rank_of, voice
 from daemon.core.routing import sinks_for
 
 
@@ -39,7 +39,7 @@ def ring_again(ctx: Context, incident: Incident, reason: str) -> None:
 
 def _untold(ctx: Context, incident: Incident) -> list[str]:
     reasons = []
-    if rank_of(incident.priority) < rank_of(incident.told_priority):
-        reasons.append(f"now {incident.priority}")
+    if rank_of(voice(incident)) < rank_of(incident.told_priority):
+        reasons.append(f"now {voice(incident)}")
     reasons += [f"also {name}" for name in concerned(ctx, incident) if name not in incident.told]
     return reasons

@@ -7,6 +7,8 @@ A record is what goes into the journal; folding the same records again gives the
 import msgspec
 
 from daemon.core.model.alert import ParsedAlert
+from daemon.core.model.change import ParsedChange
+from daemon.core.model.silence import SilenceKind, Term
 
 RECORDS_VERSION = 1
 
@@ -51,8 +53,7 @@ class Refreshed(Record, frozen=True, tag="refreshed"):
 class CommandGiven(Record, frozen=True, tag="command"):
     """A person or a program acted. `id` is the idempotency key: the same id again gets the same answer.
 
-    verb: acknowledge, resolve, publish (closed set in `lifecycle.VERBS`). incident: its id.
-    arguments: what the verb takes, as text.
+    verb: one of `acts.VERBS`. incident: its id, 0 for `create`. arguments: what the verb takes, as text.
     """
 
     id: str
@@ -60,6 +61,37 @@ class CommandGiven(Record, frozen=True, tag="command"):
     verb: str
     incident: int
     arguments: dict[str, str] = {}
+
+
+class ChangeSeen(Record, frozen=True, tag="change"):
+    """A change was reported."""
+
+    change: ParsedChange
+
+
+class SilencePut(Record, frozen=True, tag="silence"):
+    """A silence is made, or (`silence` is not 0) changed. `id` is the idempotency key.
+
+    matchers: the terms in Alertmanager's syntax, already known to compile.
+    """
+
+    id: str
+    actor: str
+    silence: int
+    kind: SilenceKind
+    matchers: str
+    terms: tuple[Term, ...]
+    starts_at: int
+    ends_at: int
+    comment: str
+
+
+class SilenceExpired(Record, frozen=True, tag="unsilence"):
+    """A person ends a silence now. `id` is the idempotency key."""
+
+    id: str
+    actor: str
+    silence: int
 
 
 class Delivered(Record, frozen=True, tag="delivered"):
@@ -120,6 +152,9 @@ AnyRecord = (
     AlertSeen
     | Refreshed
     | CommandGiven
+    | ChangeSeen
+    | SilencePut
+    | SilenceExpired
     | Delivered
     | DeliveryFailed
     | Overdue

@@ -3,17 +3,18 @@
 from daemon.core.context import Context
 from daemon.core.model.incident import Incident
 from daemon.core.policy import Hours, SinkInfo
+from daemon.core.priority import voice
 
 
 def values_of(ctx: Context, incident: Incident) -> dict[str, list[str]]:
-    """What the conditions of policies see of an incident. `tier` is the best of its services."""
+    """What the conditions of policies see of an incident: of what may notify. `tier` is the best of its services."""
     rows = ctx.state.incident_services(incident.id)
-    firing = [row for row in rows if any(row.firing)] or rows
+    firing = [row for row in rows if row.loud] or rows
     services = [row.service for row in firing]
     environments = list(dict.fromkeys(row.environment for row in firing))
     tiers = sorted({row.tier for row in firing if row.tier})
     return {
-        "priority": [incident.priority],
+        "priority": [voice(incident)],
         "owner": [incident.owner],
         "tier": [str(tier) for tier in tiers[:1]],
         "service": services,

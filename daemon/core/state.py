@@ -13,12 +13,15 @@ import msgspec
 
 from daemon.core.effects import Row
 from daemon.core.model.alert import Alert, Emitter
+from daemon.core.model.change import Change
 from daemon.core.model.incident import Delivery, Incident, IncidentService
+from daemon.core.model.memory import Apart, Given
+from daemon.core.model.silence import Silence
 
-ALERT, INCIDENT, SERVICE, DELIVERY, EMITTER = 1, 2, 3, 4, 5
+ALERT, INCIDENT, SERVICE, DELIVERY, EMITTER, SILENCE, CHANGE, GIVEN, APART = range(1, 10)
 """Kinds of entity, as they stand in `live`. Numbers are never used again for something else."""
 
-T = TypeVar("T", Alert, Incident, IncidentService, Delivery, Emitter)
+T = TypeVar("T", Alert, Incident, IncidentService, Delivery, Emitter, Silence, Change, Given, Apart)
 _MISSING: Any = object()
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -26,8 +29,8 @@ DEADLINES: dict[int, tuple[str, ...]] = {
     ALERT: ("due_end",),
     INCIDENT: ("due_settle", "due_resolve", "due_priority", "due_ack_lapse", "due_reopen", "due_close"),
     DELIVERY: ("due_send", "due_update"),
-    SERVICE: (),
-    EMITTER: (),
+    SILENCE: ("due_change", "due_remind"),
+    CHANGE: ("due_forget",),
 }
 
 
@@ -113,6 +116,11 @@ class State:
         self.services: Table[IncidentService] = Table(SERVICE, self)
         self.deliveries: Table[Delivery] = Table(DELIVERY, self)
         self.emitters: Table[Emitter] = Table(EMITTER, self)
+        self.silences: Table[Silence] = Table(SILENCE, self)
+        self.changes: Table[Change] = Table(CHANGE, self)
+        self.given: Table[Given] = Table(GIVEN, self)
+        self.aparts: Table[Apart] = Table(APART, self)
+        self.timed: tuple[Table[Any], ...] = (self.alerts, self.incidents, self.deliveries, self.silences, self.changes)
         self.annotations: dict[int, bytes] = {}
         self.by_key: dict[bytes, int] = {}
         self.by_emitter: dict[str, int] = {}
@@ -123,6 +131,11 @@ class State:
         self.row_of: dict[tuple[int, str, str, tuple[str, ...]], int] = {}
         self.delivery_ids: dict[int, dict[int, None]] = {}
         self.absorbed: dict[int, dict[int, None]] = {}
+        self.active_silences: dict[int, None] = {}
+        self.by_command: dict[str, int] = {}
+        self.changes_of: dict[str, dict[int, None]] = {}
+        self.apart_keys: dict[bytes, dict[bytes, None]] = {}
+        self.apart_incidents: dict[tuple[int, int], int] = {}
         self.served: dict[int, tuple[object, ...]] = {}
         self.next_id = 1
         self.next_number = 1
@@ -199,7 +212,7 @@ class State:
         return number
 
     # ---- deadlines ---------------------------------------------------------------------------
-    def arm(self, row: Alert | Incident | Delivery, field: str, due: int) -> None:
+    def arm(self, row: Alert | Incident | Delivery | Silence | Change, field: str, due: int) -> None:
         """Sets a deadline field (0 disarms). The row must have been opened with `edit` or `touch`."""
         if getattr(row, field) != due:
             setattr(row, field, due)
@@ -225,15 +238,19 @@ class State:
         """Makes the index anew from the fields of all entities."""
         self.heap = [
             (due, row.id, field)
-            for table in (self.alerts, self.incidents, self.deliveries)
+            for table in self.timed
             for row in table.rows.values()
             for field in DEADLINES[table.kind]
             if (due := getattr(row, field))
         ]
         heapify(self.heap)
 
-    def _row(self, number: int) -> Alert | Incident | Delivery | None:
-        return self.alerts.rows.get(number) or self.incidents.rows.get(number) or self.deliveries.rows.get(number)
+    def _row(self, number: int) -> Any:
+        for table in self.timed:
+            row = table.rows.get(number)
+            if row is not None:
+                return row
+        return None
 
     # ---- looking -----------------------------------------------------------------------------
     def root(self, incident: int) -> int:
@@ -314,6 +331,10 @@ class State:
             SERVICE: self.services,
             DELIVERY: self.deliveries,
             EMITTER: self.emitters,
+            SILENCE: self.silences,
+            CHANGE: self.changes,
+            GIVEN: self.given,
+            APART: self.aparts,
         }
 
     def _index(self) -> None:
@@ -336,6 +357,45 @@ class State:
             self.delivery_ids.setdefault(delivery.incident, {})[number] = None
             for send in delivery.sends:
                 self.by_send[send] = number
+        self._index_memory()
+
+    def _index_memory(self) -> None:
+        for number, silence in sorted(self.silences.rows.items()):
+            if silence.active:
+                self.active_silences[number] = None
+        for number, given in sorted(self.given.rows.items()):
+            self.by_command[given.command] = number
+        for number, change in sorted(self.changes.rows.items()):
+            self.changes_of.setdefault(change.service, {})[number] = None
+        for _, apart in sorted(self.aparts.rows.items()):
+            self.keep_apart(apart)
+
+    def forget_apart(self, number: int) -> None:
+        """Takes a correction out of the store and the indexes."""
+        apart = self.aparts.rows[number]
+        for one, other in ((apart.key, apart.other), (apart.other, apart.key)):
+            if one in self.apart_keys:
+                self.drop(self.apart_keys[one], other)
+        self.drop(self.apart_incidents, _pair(apart.incident, apart.other_incident))
+        self.aparts.remove(number)
+
+    def keep_apart(self, apart: Apart) -> None:
+        """Enters a correction into the indexes."""
+        for one, other in ((apart.key, apart.other), (apart.other, apart.key)):
+            group = self.apart_keys.get(one)
+            if group is None:
+                group = {}
+                self.put(self.apart_keys, one, group)
+            self.put(group, other, None)
+        self.put(self.apart_incidents, _pair(apart.incident, apart.other_incident), apart.id)
+
+    def said_apart(self, one: int, other: int) -> bool:
+        """Whether a person has said that the two incidents are not one thing."""
+        return _pair(one, other) in self.apart_incidents
+
+
+def _pair(one: int, other: int) -> tuple[int, int]:
+    return (one, other) if one < other else (other, one)
 
 
 _DECODERS: dict[int, msgspec.msgpack.Decoder[Any]] = {
@@ -344,4 +404,8 @@ _DECODERS: dict[int, msgspec.msgpack.Decoder[Any]] = {
     SERVICE: msgspec.msgpack.Decoder(IncidentService),
     DELIVERY: msgspec.msgpack.Decoder(Delivery),
     EMITTER: msgspec.msgpack.Decoder(Emitter),
+    SILENCE: msgspec.msgpack.Decoder(Silence),
+    CHANGE: msgspec.msgpack.Decoder(Change),
+    GIVEN: msgspec.msgpack.Decoder(Given),
+    APART: msgspec.msgpack.Decoder(Apart),
 }

@@ -23,6 +23,7 @@ from daemon.core.records import (
     Refreshed,
     Resumed,
 )
+from daemon.settings.matchers import Matchers
 
 T0 = 1_780_000_000_000
 SINKS = {
@@ -72,6 +73,7 @@ def policy(services: Mapping[str, Service] | None = None, **changes: Any) -> Pol
         sinks=SINKS,
         rules=(Rule(ALL, ("pager", "desk", "hook")),),
         default_rules=False,
+        matcher=Matchers,
         fallback_team="platform",
         fallback_tier=0,
         green_after=900_000,

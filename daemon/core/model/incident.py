@@ -20,12 +20,13 @@ class Incident(msgspec.Struct, gc=False, array_like=True):
     number: INC-<number>. generation: 1, and one more at each reopening.
     cells: how many firing members stand in each of the nine cells impact * 3 + urgency
         (0 high, 1 medium, 2 low); held members count. firing, ended, held: members in all.
-    notifiable: firing members that no reason holds.
+    loud: as `cells`, of the firing members that no reason holds: what may notify.
     priority, impact, urgency: in force. forced: set by a person, "" otherwise; the machine never
         overrides it. derivation: the sentence that explains the priority.
-    owner: the team that has it. lead: id of the member that gave the priority (title, owner).
+    owner: the team that has it; assigned: a person chose it. lead: the member that gave the
+        priority, by id. raises: how often it has rung again.
     told_priority: the best priority that people have been told of, "" before the first page.
-    seen_by: teams and tier-1 services that have been told of, so that a new one tells again.
+    told: teams and tier-1 services that have been told of, so that a new one tells again.
     first_heard, last_heard, heard: span (sender's time) and number of the joins that were activity:
         its rhythm, by which correlation tells whether it has gone quiet.
     cleared_at: all members have ended since then, 0 otherwise. cleared: a P1 that nobody saw and
@@ -51,13 +52,14 @@ class Incident(msgspec.Struct, gc=False, array_like=True):
     firing: int = 0
     ended: int = 0
     held: int = 0
-    notifiable: int = 0
+    loud: tuple[int, ...] = (0,) * 9
     priority: str = "P5"
     impact: str = "low"
     urgency: str = "low"
     forced: str = ""
     derivation: str = ""
     owner: str = ""
+    assigned: bool = False
     lead: int = 0
     told_priority: str = ""
     told: tuple[str, ...] = ()
@@ -83,6 +85,11 @@ class Incident(msgspec.Struct, gc=False, array_like=True):
         return f"INC-{self.number}"
 
     @property
+    def notifiable(self) -> bool:
+        """Whether a firing member may notify."""
+        return self.firing > self.held
+
+    @property
     def live(self) -> bool:
         """Whether it is neither over nor merged away."""
         return self.state in LIVE_STATES
@@ -91,7 +98,8 @@ class Incident(msgspec.Struct, gc=False, array_like=True):
 class IncidentService(msgspec.Struct, gc=False, array_like=True):
     """What one incident has of one (service, environment, extra labels): counts, and its age as evidence.
 
-    firing: firing members by severity rank; ended: members that have ended. last_began: sender's
+    firing: firing members by severity rank; loud: how many of them may notify; ended: members that
+    have ended. last_began: sender's
     time at which its youngest alert that will be resolved began or rose; first_event, last_event: of
     the first and last occurrence of those that will not. 0 for none; they say how fresh it is.
     touched: when a member was last counted in, engine time; first_seen: when the row was made.
@@ -104,6 +112,7 @@ class IncidentService(msgspec.Struct, gc=False, array_like=True):
     extra: tuple[str, ...]
     firing: tuple[int, ...] = (0,) * 5
     ended: int = 0
+    loud: int = 0
     tier: int = 0
     team: str = ""
     first_seen: int = 0
