@@ -1,5 +1,6 @@
 """From the configuration to what the parts of the daemon ask, and between parts that do not know each other."""
 
+import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,15 +9,22 @@ from daemon import log
 from daemon import outbox_rules as rules
 from daemon.access import Access, digest
 from daemon.assembly import Assembly, assemble
+from daemon.batching import Replies
 from daemon.clock import SystemClock
 from daemon.core.model.alert import ParsedAlert
+from daemon.core.model.change import ParsedChange
+from daemon.core.model.ids import public_id
+from daemon.core.records import AnyRecord, ChangeSeen, CommandGiven
 from daemon.outbox_orders import Style
 from daemon.runtime import NotDurable, Runtime
 from daemon.settings import Settings, load
 from daemon.settings.check import Finding, check
 from daemon.settings.hours import zone
-from daemon.settings.sources import AlertmanagerSource
-from daemon.sources.http import Unavailable
+from daemon.settings.sources import AlertmanagerSource, PagerDutyEventsSource
+from daemon.settings.sources import Source as SourceSettings
+from daemon.sources.formats.base import RESOLVE_TIMEOUT_MS
+from daemon.sources.formats.pagerduty_events import Route
+from daemon.sources.receiver import Unavailable
 from daemon.sources.senders import Source
 from daemon.store.base import DeadLetter
 
@@ -53,21 +61,45 @@ def _secrets(assembly: Assembly) -> list[str]:
 
 
 class Receiver:
-    """The intake's way to the runtime."""
+    """The intake's way to the runtime: `sources.receiver.Receiver`."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self.now_ms = runtime.now_ms
 
     async def intake(self, alerts: list[ParsedAlert]) -> None:
-        """See `sources.http.Receiver`."""
+        """See `sources.receiver.Receiver`."""
         try:
             await self._runtime.intake(alerts)
         except NotDurable as error:
             raise Unavailable(error.retry_after_s, error.reason) from None
 
+    async def acknowledge(self, key: bytes, actor: str) -> None:
+        """See `sources.receiver.Receiver`."""
+        state = self._runtime.engine.state
+        alert = state.alerts.rows.get(state.by_key.get(key, 0))
+        incident = state.incident_of(alert) if alert is not None and alert.open else None
+        if incident is None or incident.state not in ("open", "reopened"):
+            return
+        record = CommandGiven(self._runtime.now_ms(), uuid.uuid4().hex, actor, "acknowledge", incident.id)
+        (reply,) = await self._submit([record])
+        if reply is not None:
+            outcome, text = reply.status, reply.text
+            log.COMMAND(verb="acknowledge", incident=public_id(incident.id), actor=actor, outcome=outcome, text=text)
+
+    async def changes(self, changes: list[ParsedChange]) -> None:
+        """See `sources.receiver.Receiver`."""
+        now = self._runtime.now_ms()
+        await self._submit([ChangeSeen(now, change) for change in changes])
+
+    async def _submit(self, records: list[AnyRecord]) -> Replies:
+        try:
+            return await self._runtime.submit(records)
+        except NotDurable as error:
+            raise Unavailable(error.retry_after_s, error.reason) from None
+
     async def dead_letter(self, source: str, reason: str, raw: bytes) -> None:
-        """See `sources.http.Receiver`."""
+        """See `sources.receiver.Receiver`."""
         try:
             await self._runtime.dead_letter(DeadLetter(self._runtime.now_ms(), source, reason, raw))
         except NotDurable as error:
@@ -83,10 +115,20 @@ def sources(assembly: Assembly) -> dict[str, Source]:
             tuple(digest(token) for token in one.tokens),
             one.resolves,
             one.replica_labels,
-            *((one.resolve_timeout,) if isinstance(one, AlertmanagerSource) else ()),
+            one.resolve_timeout if isinstance(one, AlertmanagerSource) else RESOLVE_TIMEOUT_MS,
+            routes=_routes(name, one),
         )
         for name, one in assembly.sources.items()
     }
+
+
+def _routes(name: str, source: SourceSettings) -> tuple[tuple[bytes, Route], ...]:
+    if not isinstance(source, PagerDutyEventsSource):
+        return ()
+    return tuple(
+        (digest(key), Route(one.source or name, one.service, one.environment or source.environment))
+        for key, one in zip(source.tokens, source.services, strict=True)
+    )
 
 
 def types(assembly: Assembly) -> dict[str, str]:

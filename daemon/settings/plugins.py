@@ -9,8 +9,9 @@ from daemon.core.model.incident import Kind
 from daemon.settings.entries import TEAM_KEYS, Team
 from daemon.settings.problems import KeyPath, did_you_mean, listed
 from daemon.settings.reading import Reading, secret_names
+from daemon.settings.routing_keys import read_routing_keys
 from daemon.settings.section import NotBuilt, Section
-from daemon.settings.sources import PLANNED_SOURCES, SOURCES
+from daemon.settings.sources import PLANNED_SOURCES, SOURCES, PagerDutyEventsSource
 from sinks.registry import config_of, sink_types
 
 PLANNED_SINKS: dict[str, Kind] = {
@@ -91,6 +92,8 @@ def read_sources(reading: Reading, raw: Any) -> dict[str, BaseModel]:
                 found[name] = model
                 continue
             model = planned
+        if model is PagerDutyEventsSource:
+            options = read_routing_keys(reading, options, path)
         if model is not None:
             source = reading.validate(model, reading.secrets_of(model, options, path), path)
             if source is not None:

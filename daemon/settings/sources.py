@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from daemon.settings.durations import Duration
 from daemon.settings.section import Section
@@ -44,6 +44,35 @@ class NativeSource(Source):
     type: Literal["native"] = Field(description="The native form, on /hooks/{source} and /api/v1/alerts")
 
 
+class RoutingKey(Section):
+    """What one of PagerDuty's routing keys stands for."""
+
+    key: SecretStr = Field(description="The routing key, 32 letters and digits")
+    service: str = Field(min_length=1, description="The service that its alerts and changes are about")
+    source: str = Field("", description="Name under which its alerts are known; else the source's own")
+    environment: str = Field("", description="Environment of its alerts; else the source's")
+
+
+class PagerDutyEventsSource(Source):
+    """Whoever speaks PagerDuty's Events API v2 and can be given another URL. Its routing keys are its tokens."""
+
+    type: Literal["pagerduty_events"] = Field(
+        description="PagerDuty's Events API v2, on /v2/enqueue and /v2/change/enqueue"
+    )
+    services_file: str = Field("", description="A file of lines KEY: {service, source, environment}")
+    services: tuple[RoutingKey, ...] = Field((), description="The same, in the configuration itself")
+
+    @field_validator("token", "replica_labels", mode="before")
+    @classmethod
+    def _has_none(cls, value: object) -> object:
+        raise ValueError("means nothing here, a routing key says who sends; take it out")
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """The routing keys."""
+        return tuple(one.key.get_secret_value() for one in self.services)
+
+
 class KafkaSource(Source):
     """A topic."""
 
@@ -58,14 +87,18 @@ class KafkaSource(Source):
     sasl: dict[str, Any] | None = Field(None, description="mechanism, user, password_file")
 
 
-SOURCES: dict[str, type[Source]] = {"alertmanager": AlertmanagerSource, "native": NativeSource}
+SOURCES: dict[str, type[Source]] = {
+    "alertmanager": AlertmanagerSource,
+    "native": NativeSource,
+    "pagerduty_events": PagerDutyEventsSource,
+}
 """The types that are active."""
 
 PLANNED_SOURCES: dict[str, type[Source] | None] = {
     "kafka": KafkaSource,
     **dict.fromkeys(
         (
-            "pagerduty_events", "argocd", "generic",
+            "argocd", "generic",
             "appdynamics", "azure_monitor", "checkly", "checkmk",
             "cloudevents", "cloudwatch", "datadog", "dynatrace", "gcp_monitoring", "grafana", "graylog", "icinga",
             "kibana", "librenms", "nagios", "newrelic", "opsgenie", "pingdom", "sentry", "splunk", "uptimekuma",

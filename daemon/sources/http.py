@@ -7,13 +7,12 @@ log line, per request.
 import asyncio
 import time
 from collections.abc import Iterator, Mapping
-from typing import Protocol
 
 import msgspec
 
 from daemon import log, metrics
 from daemon.core.model.alert import ParsedAlert
-from daemon.sources import answers
+from daemon.sources import answers, pagerduty_events
 from daemon.sources.answers import Answer
 from daemon.sources.body import (
     BODY_BYTES_MAX,
@@ -27,6 +26,7 @@ from daemon.sources.body import (
 )
 from daemon.sources.formats.base import Context, Format, Parsed, Rejected, Unreadable
 from daemon.sources.formats.registry import FORMATS, HOOKS
+from daemon.sources.receiver import Receiver, Unavailable
 from daemon.sources.senders import (
     AM_ALERTS,
     HOOKS_PREFIX,
@@ -51,30 +51,6 @@ _NATIVE_TYPES = frozenset(
 )  # fmt: skip
 
 
-class Unavailable(Exception):
-    """It cannot be made durable now: 503, to be sent again after `retry_after_s`."""
-
-    def __init__(self, retry_after_s: float, reason: str) -> None:
-        super().__init__(reason)
-        self.retry_after_s, self.reason = retry_after_s, reason
-
-
-class Receiver(Protocol):
-    """Where alerts go. Both calls return when it is durable, and raise Unavailable when it cannot be."""
-
-    def now_ms(self) -> int:
-        """Engine time."""
-        ...
-
-    async def intake(self, alerts: list[ParsedAlert]) -> None:
-        """Takes the alerts of one request."""
-        ...
-
-    async def dead_letter(self, source: str, reason: str, raw: bytes) -> None:
-        """Keeps what a known sender sent and could not be read."""
-        ...
-
-
 class Intake:
     """The ASGI application for the intake paths. `handles` says which requests are its own."""
 
@@ -91,6 +67,7 @@ class Intake:
     def replace(self, sources: Mapping[str, Source]) -> None:
         """Other sources are in force from the next request on."""
         self._senders = Senders(sources)
+        self._events = pagerduty_events.PagerDutyEvents(sources, self._receiver, self._keep)
         self._received = {
             (source.name, form.name, status): metrics.ALERTS_RECEIVED.labels(source.name, form.name, status)
             for source in sources.values()
@@ -101,7 +78,7 @@ class Intake:
     @staticmethod
     def handles(method: str, path: str) -> bool:
         """Whether the request belongs to the intake; reads on the same paths belong to the API."""
-        if path.startswith(HOOKS_PREFIX):
+        if path.startswith(HOOKS_PREFIX) or path in pagerduty_events.PATHS:
             return True
         if path == NATIVE_ALERTS:
             return method == "POST"
@@ -122,9 +99,12 @@ class Intake:
         )
         source = ""
         try:
-            found, form = self._senders.identify(request)
-            source = found.name
-            answer = await self._take(request, found, form, receive)
+            if path in pagerduty_events.PATHS:
+                source, answer = await self._events.take(request, receive, self._limit)
+            else:
+                found, form = self._senders.identify(request)
+                source = found.name
+                answer = await self._take(request, found, form, receive)
         except Refused as refused:
             answer = refused.answer
         except ClientGone:

@@ -8,6 +8,7 @@ from daemon.access import foreign_page, matching, presented
 from daemon.sources import answers
 from daemon.sources.answers import Answer
 from daemon.sources.formats.base import RESOLVE_TIMEOUT_MS, Format
+from daemon.sources.formats.pagerduty_events import Route
 from daemon.sources.formats.registry import FORMATS, HOOKS
 
 AM_ALERTS = "/api/v2/alerts"
@@ -17,7 +18,10 @@ SOURCES_PREFIX = "/sources/"
 
 
 class Source(msgspec.Struct, frozen=True):
-    """One configured source that speaks HTTP. tokens: their digests (`access.digest`); none: it is open."""
+    """One configured source that speaks HTTP. tokens: their digests (`access.digest`); none: it is open.
+
+    routes: PagerDuty's routing keys, as digests, and what each stands for.
+    """
 
     name: str
     type: str
@@ -25,6 +29,7 @@ class Source(msgspec.Struct, frozen=True):
     resolves: bool | None = None
     ignored: tuple[str, ...] = ("prometheus_replica", "replica")
     resolve_timeout_ms: int = RESOLVE_TIMEOUT_MS
+    routes: tuple[tuple[bytes, Route], ...] = ()
 
 
 class Request(msgspec.Struct):
