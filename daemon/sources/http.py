@@ -7,6 +7,7 @@ log line, per request.
 import asyncio
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 import msgspec
 
@@ -100,7 +101,7 @@ class Intake:
         source = ""
         try:
             if path in pagerduty_events.PATHS:
-                source, answer = await self._events.take(request, receive, self._limit)
+                source, answer = await self._events.take(request, partial(self._read, request, receive))
             else:
                 found, form = self._senders.identify(request)
                 source = found.name
@@ -117,6 +118,12 @@ class Intake:
         if answer.status >= 400:
             self._log_refusal(source, path, answer)
         await answer.send(send)
+
+    async def _read(self, request: Request, receive: Receive, limit: int) -> bytes:
+        """The body, unpacked. Raises BodyError."""
+        raw = await read_body(receive, min(limit, self._limit))
+        encoding = request.header(b"content-encoding")
+        return unpack(raw, encoding, min(limit, self._limit)) if encoding else raw
 
     # ---- the body --------------------------------------------------------------------------------
     async def _take(self, request: Request, source: Source, form: Format, receive: Receive) -> Answer:

@@ -7,6 +7,7 @@ by its digest, and stands in no answer, log line, metric or dead letter.
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from math import ceil
 from typing import Any
 
 import msgspec
@@ -15,7 +16,7 @@ import orjson
 from daemon import metrics
 from daemon.access import digest, matching
 from daemon.sources.answers import Answer
-from daemon.sources.body import BodyError, Receive, read_body, unpack
+from daemon.sources.body import BodyError
 from daemon.sources.formats import pagerduty_events as events
 from daemon.sources.formats.base import Context
 from daemon.sources.formats.pagerduty_events import Invalid, Route
@@ -29,6 +30,8 @@ PATHS = frozenset({ENQUEUE, CHANGE_ENQUEUE})
 BODY_BYTES_MAX = 512 * 1024
 """PagerDuty's limit of one event, bytes; after decompression too."""
 
+Read = Callable[[int], Awaitable[bytes]]
+"""Reads the request's body, of at most so many bytes, and unpacks it. Raises BodyError."""
 Bury = Callable[[Source, str, str, bytes], Awaitable[None]]
 """Keeps a dead letter: source, code, reason, bytes."""
 
@@ -52,19 +55,22 @@ class PagerDutyEvents:
                 name = f"{source.name} {number}"
                 self._senders[name], self._keys[name] = _Sender(source, route), (key,)
 
-    async def take(self, request: Request, receive: Receive, limit: int) -> tuple[str, Answer]:
-        """The name of the source ("" while it is unknown) and the answer. Raises ClientGone."""
+    async def take(self, request: Request, read: Read) -> tuple[str, Answer]:
+        """The name of the source ("" while it is unknown) and the answer. Raises what `read` raises but BodyError."""
         if request.method != "POST":
             return "", _refused(405, ["only POST is answered here"], (b"allow", b"POST"))
         if not self._senders:
             return "", _refused(404, ["there is no source of type pagerduty_events"])
-        began, limit = time.perf_counter(), min(limit, BODY_BYTES_MAX)
+        began = time.perf_counter()
         try:
-            body = await _body(request, receive, limit)
+            body = await read(BODY_BYTES_MAX)
             event = events.decode(body)
             sender = self._sender(event)
+            # From here on nothing can carry the key further, even when it stands in the details as well.
+            kept = events.without_key(event)
+            event = events.decode(kept)
         except BodyError as error:
-            return "", _unread(error, limit)
+            return "", _unread(error)
         except Invalid as error:
             return "", _refused(400, error.errors)
         source = sender.source
@@ -76,10 +82,10 @@ class PagerDutyEvents:
                 answer = await self._alert(event, sender, request.client)
         except Invalid as error:
             metrics.ALERTS_REJECTED.labels(source.name, events.NAME, error.code).inc()
-            await self._bury(source, error.code, str(error), events.without_key(event))
+            await self._bury(source, error.code, str(error), kept)
             return source.name, _refused(400, error.errors)
         except Unavailable as error:
-            return source.name, _unavailable(error)
+            return source.name, _later(503, error.retry_after_s, f"cannot be made durable now: {error.reason}")
         metrics.INTAKE_SECONDS.observe(time.perf_counter() - began)
         return source.name, answer
 
@@ -112,12 +118,6 @@ class PagerDutyEvents:
         return _answer(202, "success", "Change event processed")
 
 
-async def _body(request: Request, receive: Receive, limit: int) -> bytes:
-    raw = await read_body(receive, limit)
-    encoding = request.header(b"content-encoding")
-    return unpack(raw, encoding, limit) if encoding else raw
-
-
 # ---- answers -------------------------------------------------------------------------------------
 def _answer(status: int, word: str, message: str, *headers: tuple[bytes, bytes], **more: Any) -> Answer:
     return Answer(status, orjson.dumps({"status": word, "message": message, **more}), headers)
@@ -127,13 +127,14 @@ def _refused(status: int, errors: list[str], *headers: tuple[bytes, bytes]) -> A
     return _answer(status, "invalid event", "Event object is invalid", *headers, errors=errors)
 
 
-def _unread(error: BodyError, limit: int) -> Answer:
+def _unread(error: BodyError) -> Answer:
+    if error.status in (429, 503):
+        return _later(error.status, error.retry_after_s, error.text)
     close = ((b"connection", b"close"),) if error.status in (408, 413) else ()
-    text = f"Event object is too large (maximum is {limit} bytes)" if error.status == 413 else error.text
+    text = f"Event object is too large: {error.text}" if error.status == 413 else error.text
     return _refused(error.status, [text], *close)
 
 
-def _unavailable(error: Unavailable) -> Answer:
-    seconds = str(max(1, round(error.retry_after_s))).encode()
-    text = f"cannot be made durable now: {error.reason}"
-    return _answer(503, "unavailable", text, (b"retry-after", seconds))
+def _later(status: int, seconds: float, text: str) -> Answer:
+    word = "throttle exceeded" if status == 429 else "unavailable"
+    return _answer(status, word, text, (b"retry-after", str(max(1, ceil(seconds))).encode()))

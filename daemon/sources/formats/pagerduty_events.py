@@ -72,12 +72,12 @@ def routing_key_of(event: dict[str, Any]) -> str:
 
 
 def without_key(event: dict[str, Any]) -> bytes:
-    """The event as it may be kept: the routing key is hidden wherever it stands."""
+    """The event as it may be kept: its routing key is hidden wherever it stands. Raises Invalid when it is too deep."""
     try:
         raw = msgspec.json.encode({**event, "routing_key": HIDDEN})
     except RecursionError:
-        return b""
-    return raw.replace(str(event.get("routing_key")).encode(), HIDDEN.encode())
+        raise Invalid(["the body is nested too deeply"], "not_json") from None
+    return raw.replace(str(event["routing_key"]).encode(), HIDDEN.encode())
 
 
 # ---- alerts --------------------------------------------------------------------------------------
@@ -180,7 +180,7 @@ def _name(payload: dict[str, Any]) -> str:
 
 def _annotations(event: dict[str, Any], payload: dict[str, Any], dedup_key: str) -> bytes:
     links, images = _links(event.get("links"), "text"), _links(event.get("images"), "alt")
-    pages = [_text(event.get("client_url")), *(href for href, _ in links), *(href for href, _ in images)]
+    pages = [_address(event.get("client_url")), *(href for href, _ in links), *(href for href, _ in images)]
     own = {
         "summary": _field(payload, "summary"),
         "url": next(filter(None, pages), ""),
@@ -213,7 +213,7 @@ def change_of(event: dict[str, Any], route: Route, received_ms: int) -> ParsedCh
         labels["resource"] = resource
     identity = orjson.dumps([route.source, route.service, route.environment, received_ms if at is None else at])
     return ParsedChange(
-        id=blake2b(identity + without_key(event), digest_size=16).hexdigest(),
+        id=blake2b(identity + msgspec.json.encode(event), digest_size=16).hexdigest(),
         at=received_ms if at is None else min(at, received_ms),
         source=route.source,
         service=route.service,
@@ -253,14 +253,19 @@ def _links(values: Any, words: str) -> list[tuple[str, str]]:
     found = []
     for one in values if isinstance(values, list) else ():
         if isinstance(one, dict):
-            address = _text(one.get("href")) or _text(one.get("src"))
-            if address.startswith(("https://", "http://")):
+            address = _address(one.get("href")) or _address(one.get("src"))
+            if address:
                 found.append((address, _text(one.get(words))))
     return found
 
 
+def _address(value: Any) -> str:
+    """An address that a browser may follow safely, else ""."""
+    return value if isinstance(value, str) and value.startswith(("https://", "http://")) else ""
+
+
 def _lines(links: Iterable[tuple[str, str]]) -> str:
-    return "\n".join(f"{words}: {address}" if words else address for address, words in links)
+    return "\n".join(f"{address} {words}".rstrip() for address, words in links)
 
 
 def _text(value: Any) -> str:
