@@ -1,5 +1,6 @@
 """What the steps of one fold share: state, policy, the time, and what they want the world to hear."""
 
+from daemon.core.correlation import Evidence
 from daemon.core.effects import Effect, Noted
 from daemon.core.policy import Policy
 from daemon.core.state import State
@@ -9,6 +10,7 @@ class Context:
     """Handed from step to step. `now` is the time of the record or deadline at hand, ms.
 
     touched: incidents that the record changed, in order; they are settled once, at its end.
+    homes: where the last alert of a subject went at this instant; its like go there without looking again.
     counts: (counter, label) -> how often, for the metrics.
     """
 
@@ -17,6 +19,7 @@ class Context:
         self.policy = policy
         self.now = now
         self.effects: list[Effect] = []
+        self.homes: dict[object, Evidence] = {}
         self.touched: dict[int, None] = {}
         self.counts: dict[tuple[str, str], int] = {}
 

@@ -77,9 +77,15 @@ def find_home(ctx: Context, alert: Alert, before: Alert | None) -> None:
     """
     if alert.severity == "none" and not alert.incident:
         return
-    back = _where_it_was(ctx, alert, before)
-    if back is not None:
-        _return(ctx, alert, back, before)
+    if before is not None or alert.incident:
+        back = _where_it_was(ctx, alert, before)
+        if back is not None:
+            _return(ctx, alert, back, before)
+            return
+    subject = _subject(ctx, alert)
+    known = ctx.homes.get(subject) if subject is not None else None
+    if known is not None:
+        membership.join(ctx, alert, ctx.state.incidents.rows[known.incident], known, before)
         return
     found = [] if alert.source == SELF_SOURCE else _evidence(ctx, alert)
     if not found:
@@ -96,6 +102,15 @@ def find_home(ctx: Context, alert: Alert, before: Alert | None) -> None:
             continue
         survivor = merge(ctx, survivor, ctx.state.incidents.rows[other.incident], other)
     membership.join(ctx, alert, survivor, first, before)
+    if subject is not None and survivor.id == first.incident:
+        ctx.homes[subject] = first
+
+
+def _subject(ctx: Context, alert: Alert) -> object:
+    """Alerts of the same subject at the same instant have the same evidence; None where more than that decides."""
+    if alert.key in ctx.state.apart_keys or any(name != "environment" for name in ctx.policy.never_across):
+        return None
+    return alert.service, alert.environment, alert.extra, alert.event, alert.decides_at, alert.source == SELF_SOURCE
 
 
 def _where_it_was(ctx: Context, alert: Alert, before: Alert | None) -> Incident | None:
@@ -196,6 +211,7 @@ def merge(ctx: Context, one: Incident, other: Incident, evidence: Evidence, chos
         return one
     newer_wins = chosen == newer.id if chosen else newer.acknowledged_at and not older.acknowledged_at
     survivor, loser = (newer, older) if newer_wins else (older, newer)
+    ctx.homes.clear()
     survivor, loser = ctx.state.incidents.edit(survivor.id), ctx.state.incidents.edit(loser.id)
     membership.merge_members(ctx, survivor, loser)
     loser.state = after(loser.state, "merge")

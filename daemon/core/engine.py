@@ -117,9 +117,10 @@ class Engine:
         state.mark()
         try:
             for index, record in enumerate(records):
-                if not isinstance(record, Resumed | ClockStepped):
+                if record.at > self.now_ms and not isinstance(record, Resumed | ClockStepped):
                     self._deadlines(run, record.at - 1)
                     self.now_ms = max(self.now_ms, record.at)
+                    run.ctx.homes.clear()
                 run.ctx.now = self.now_ms
                 self._one(run, record, index)
             self._deadlines(run, now_ms)
@@ -136,9 +137,10 @@ class Engine:
     # ---- one record --------------------------------------------------------------------------
     def _one(self, run: "_Run", record: AnyRecord, index: int) -> None:
         ctx = run.ctx
+        if type(record) is not AlertSeen:
+            ctx.homes.clear()
         if not run.careful:
             self._record(ctx, record, index, run.replies)
-            remember_touched(ctx)
             return
         self.state.mark()
         effects, answers = len(ctx.effects), len(run.replies)
@@ -201,6 +203,8 @@ class Engine:
         ctx.count("alerts", seen.outcome)
         if alert is None:
             return None
+        if seen.outcome in ("continued", "changed", "ended"):
+            ctx.homes.clear()
         if seen.outcome in ("opened", "continued"):
             alert.held = suppress.reasons_for(ctx, alert)
             find_home(ctx, alert, seen.before)
@@ -232,10 +236,12 @@ class Engine:
     # ---- deadlines ---------------------------------------------------------------------------
     def _deadlines(self, run: "_Run", until: int) -> None:
         state, ctx = self.state, run.ctx
+        remember_touched(ctx)
         while (found := state.next_deadline()) is not None and found[0] <= until:
             due, number, field = found
             state.take_deadline()
             self.now_ms = ctx.now = max(self.now_ms, due)
+            ctx.homes.clear()
             if not run.careful:
                 self._deadline(ctx, number, field)
                 remember_touched(ctx)

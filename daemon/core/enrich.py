@@ -43,11 +43,11 @@ def subject_of(parsed: ParsedAlert, severity: str, policy: Policy) -> Subject:
                 break
         else:
             environment = _environment_by_default(parsed.source, service, policy)
-    fields = {"service": service, "environment": environment, "resource": parsed.resource, "source": parsed.source}
-    extra = tuple(
-        labels.get(name) or fields.get(name, "") for name in policy.labels if name not in ("service", "environment")
-    )
-    return Subject(severity, service, environment, extra)
+    extra = []
+    for name in policy.labels:
+        if name not in ("service", "environment"):
+            extra.append(labels.get(name) or (parsed.resource if name == "resource" else ""))
+    return Subject(severity, service, environment, tuple(extra))
 
 
 def service_of(labels: dict[str, str], policy: Policy) -> str:

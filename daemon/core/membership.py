@@ -17,6 +17,7 @@ def open_incident(ctx: Context, alert: Alert) -> Incident:
     state.incidents.add(incident)
     ctx.note(incident.id, "opened", f"by {alert.name}")
     ctx.count("incidents_opened")
+    ctx.homes.clear()
     return incident
 
 
@@ -26,6 +27,7 @@ def join(ctx: Context, alert: Alert, incident: Incident, evidence: Evidence | No
     if before is not None and before.incident and state.root(before.incident) == incident.id:
         _replace(ctx, before, alert)
     alert = state.alerts.edit(alert.id)
+    incident = state.incidents.edit(incident.id)
     alert.incident = incident.id
     if evidence is not None:
         alert.reason, alert.facts, alert.strength = evidence.reason, evidence.facts, evidence.strength
@@ -33,8 +35,8 @@ def join(ctx: Context, alert: Alert, incident: Incident, evidence: Evidence | No
         alert.reason = "opened it"
     state.link(state.member_ids, incident.id, alert.id)
     if evidence is None or evidence.wakes:
-        heard(state.incidents.edit(incident.id), alert)
-    count_in(ctx, alert)
+        heard(incident, alert)
+    _count_in(ctx, alert, incident)
 
 
 def heard(incident: Incident, alert: Alert) -> None:
@@ -58,24 +60,30 @@ def _replace(ctx: Context, before: Alert, alert: Alert) -> None:
 
 def count_in(ctx: Context, alert: Alert) -> None:
     """Counts a firing member. The alert must have been opened with `edit`."""
-    incident = ctx.state.incidents.edit(ctx.state.root(alert.incident))
-    alert.cell = cell_of(ctx, alert)
-    incident.cells = _add(incident.cells, alert.cell, 1)
+    _count_in(ctx, alert, ctx.state.incidents.edit(ctx.state.root(alert.incident)))
+
+
+def _count_in(ctx: Context, alert: Alert, incident: Incident) -> None:
+    alert.cell = cell = cell_of(ctx, alert)
+    incident.cells[cell] += 1
     incident.firing += 1
-    _count_held(incident, alert, 1)
+    if alert.held:
+        incident.held += 1
+    else:
+        incident.loud[cell] += 1
     row = service_row(ctx, incident, alert, make=True)
-    if row is not None and incident.live:
-        _be_evidence(ctx, row)
     if row is not None:
-        row.firing = _add(row.firing, RANK[alert.severity], 1)
+        if incident.live:
+            _be_evidence(ctx, row)
+        row.firing[RANK[alert.severity]] += 1
         row.loud += not alert.held
         row.touched = ctx.now
         if alert.event:
             at = max(alert.decides_at, alert.heard_start)
             row.first_event = min(row.first_event or at, at)
             row.last_event = max(row.last_event, at)
-        else:
-            row.last_began = max(row.last_began, alert.decides_at)
+        elif alert.decides_at > row.last_began:
+            row.last_began = alert.decides_at
     incident.version += 1
     ctx.touched[incident.id] = None
 
@@ -93,13 +101,16 @@ def count_out(ctx: Context, alert: Alert, severity: str, service: tuple[str, str
     if alert.cell < 0:
         return
     incident = ctx.state.incidents.edit(ctx.state.root(alert.incident))
-    incident.cells = _add(incident.cells, alert.cell, -1)
-    _count_held(incident, alert, -1)
+    incident.cells[alert.cell] -= 1
+    if alert.held:
+        incident.held -= 1
+    else:
+        incident.loud[alert.cell] -= 1
     alert.cell = -1
     incident.firing -= 1
     row = _find_row(ctx, incident.id, *service)
     if row is not None:
-        row.firing = _add(row.firing, RANK[severity], -1)
+        row.firing[RANK[severity]] -= 1
         row.loud -= not alert.held
     incident.version += 1
     ctx.touched[incident.id] = None
@@ -188,15 +199,15 @@ def index_services(ctx: Context, incident: Incident) -> None:
 def merge_members(ctx: Context, survivor: Incident, loser: Incident) -> None:
     """Moves counts and rows of `loser` over; its members follow by `merged_into`. Both opened with `edit`."""
     state = ctx.state
-    survivor.cells = tuple(a + b for a, b in zip(survivor.cells, loser.cells, strict=True))
+    survivor.cells = [a + b for a, b in zip(survivor.cells, loser.cells, strict=True)]
     survivor.firing += loser.firing
     survivor.ended += loser.ended
     survivor.held += loser.held
-    survivor.loud = tuple(a + b for a, b in zip(survivor.loud, loser.loud, strict=True))
+    survivor.loud = [a + b for a, b in zip(survivor.loud, loser.loud, strict=True)]
     survivor.first_heard = min(survivor.first_heard, loser.first_heard)
     survivor.last_heard = max(survivor.last_heard, loser.last_heard)
     survivor.heard += loser.heard
-    loser.cells, loser.loud, loser.firing, loser.ended, loser.held = (0,) * 9, (0,) * 9, 0, 0, 0
+    loser.cells, loser.loud, loser.firing, loser.ended, loser.held = [0] * 9, [0] * 9, 0, 0, 0
     for number in list(state.service_ids.get(loser.id, ())):
         row = state.services.rows[number]
         state.disown_row(row)
@@ -206,7 +217,7 @@ def merge_members(ctx: Context, survivor: Incident, loser: Incident) -> None:
             moved.incident = survivor.id
             state.own_row(moved)
             continue
-        into.firing = tuple(a + b for a, b in zip(into.firing, row.firing, strict=True))
+        into.firing = [a + b for a, b in zip(into.firing, row.firing, strict=True)]
         into.ended += row.ended
         into.loud += row.loud
         into.touched = max(into.touched, row.touched)
@@ -221,16 +232,3 @@ def merge_members(ctx: Context, survivor: Incident, loser: Incident) -> None:
 def component_of(ctx: Context, service: str) -> str:
     """The status-page component of a service, "" for none."""
     return service_entry(ctx.policy, service).component
-
-
-def _count_held(incident: Incident, alert: Alert, by: int) -> None:
-    if alert.held:
-        incident.held += by
-    else:
-        incident.loud = _add(incident.loud, alert.cell, by)
-
-
-def _add(counts: tuple[int, ...], index: int, by: int) -> tuple[int, ...]:
-    changed = list(counts)
-    changed[index] += by
-    return tuple(changed)

@@ -1,7 +1,8 @@
 """The only mutable state there is: bounded tables with dirty tracking, undo and an index of deadlines.
 
 Every change goes through `Table.add/edit/remove` or `State.put`, which remember the old value
-since the last mark; containers inside entities are replaced, never changed in place. What changed
+since the last mark; containers inside entities (but for `COUNTS`) are replaced, never changed in
+place. What changed
 in a batch is in `dirty`; the images of these rows are what the store writes to `live`.
 """
 
@@ -32,6 +33,10 @@ DEADLINES: dict[int, tuple[str, ...]] = {
     SILENCE: ("due_change", "due_remind"),
     CHANGE: ("due_forget",),
 }
+
+
+COUNTS: dict[int, tuple[str, ...]] = {INCIDENT: ("cells", "loud"), SERVICE: ("firing",)}
+"""Lists that are counted in, in place: a row that is opened for change gets copies of its own."""
 
 
 class StoredRow(Protocol):
@@ -65,6 +70,7 @@ class Table(Generic[T]):
         self.kind = kind
         self.rows: dict[int, T] = {}
         self._state = state
+        self._own = COUNTS.get(kind, ())
 
     def get(self, number: int) -> T | None:
         """The entity, to be read only; None if there is none."""
@@ -87,6 +93,8 @@ class Table(Generic[T]):
             state.saved.add(number)
             old: Any = row
             state.log.append((self.rows, number, old.__copy__()))
+            for name in self._own:
+                setattr(row, name, getattr(row, name).copy())
         return row
 
     def add(self, row: T) -> T:

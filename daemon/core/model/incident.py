@@ -48,11 +48,11 @@ class Incident(msgspec.Struct, gc=False, array_like=True):
     resolved_by: str = ""
     closed_at: int = 0
     merged_into: int = 0
-    cells: tuple[int, ...] = (0,) * 9
+    cells: list[int] = msgspec.field(default_factory=lambda: [0] * 9)
     firing: int = 0
     ended: int = 0
     held: int = 0
-    loud: tuple[int, ...] = (0,) * 9
+    loud: list[int] = msgspec.field(default_factory=lambda: [0] * 9)
     priority: str = "P5"
     impact: str = "low"
     urgency: str = "low"
@@ -110,7 +110,7 @@ class IncidentService(msgspec.Struct, gc=False, array_like=True):
     service: str
     environment: str
     extra: tuple[str, ...]
-    firing: tuple[int, ...] = (0,) * 5
+    firing: list[int] = msgspec.field(default_factory=lambda: [0] * 5)
     ended: int = 0
     loud: int = 0
     tier: int = 0
