@@ -76,6 +76,7 @@ async def _everybody_is_told(samband: Samband, sinks: Sinks) -> None:
     await until(lambda: len(sinks.pager.pages) == 2, "two pages")
     await until(lambda: len(sinks.desk.issues) == 2, "two tickets")
     await until(lambda: len(sinks.page.entries) == 2, "two entries on the public page")
+    await until(lambda: _watchdog(samband), "Watchdog: by its start, too, a restart is seen")
     found = {one["services"][0]: one for one in await samband.incidents("open")}
     assert {name: one["priority"] for name, one in found.items()} == {"checkout": "P1", "batch-00": "P2"}
     assert "checkout is tier 1" in found["checkout"]["derivation"]
