@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from daemon.core.correlation import CERTAIN, Evidence, View, condition_age, event_age, quiet, severe
+from daemon.core.correlation import CERTAIN, Evidence, View, compatible, condition_age, event_age, quiet, severe
 from daemon.core.model.alert import Alert
 from daemon.core.model.incident import IncidentService
 
@@ -43,8 +43,3 @@ class Labels:
 def _facts(condition: int | None, event: int | None) -> str:
     age = condition if condition is not None else event
     return "it still fires there" if age is None else f"{age // 1000} s apart"
-
-
-def compatible(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
-    """Whether the further labels are equal, or absent in one."""
-    return one == other or all(not a or not b or a == b for a, b in zip(one, other, strict=False))

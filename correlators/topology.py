@@ -6,8 +6,7 @@ through, reached or left. Alerts about a hub itself are joined by its label only
 
 from collections.abc import Iterable
 
-from correlators.labels import compatible
-from daemon.core.correlation import CERTAIN, FRESH, Evidence, View, condition_age, event_age, quiet
+from daemon.core.correlation import CERTAIN, FRESH, Evidence, View, compatible, condition_age, event_age, quiet
 from daemon.core.model.alert import Alert
 from daemon.core.model.catalogue import Catalogue
 from daemon.core.model.incident import IncidentService

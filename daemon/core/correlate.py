@@ -2,6 +2,7 @@
 
 from collections.abc import Container, Iterable, Sequence
 from heapq import nlargest
+from typing import Literal
 
 from daemon.core import membership
 from daemon.core.context import Context
@@ -56,14 +57,24 @@ class StateView:
             if row.touched >= self._touched_since(row) or severe(self._state.incidents.rows[row.incident]):
                 found.append(row)
             else:
-                self._state.unlink(self._state.of_service, key, number)
+                self._retire(key, number)
         if len(found) > CANDIDATES_MAX:
             found = nlargest(CANDIDATES_MAX, found, key=_row_id)
         found.sort(key=_row_id)
         return found
 
+    def _retire(self, key: tuple[str, str], number: int) -> None:
+        self._state.unlink(self._state.of_service, key, number)
+
     def _touched_since(self, row: IncidentService) -> int:
         return self._now - LATE - (FRESH if row.last_began else self.gap)
+
+
+class StillView(StateView):
+    """The same for those who only want to know: it leaves the index as it is."""
+
+    def _retire(self, key: tuple[str, str], number: int) -> None:
+        pass
 
 
 def _row_id(row: IncidentService) -> int:
@@ -152,14 +163,26 @@ def _evidence(ctx: Context, alert: Alert) -> list[Evidence]:
     found: list[Evidence] = []
     for correlator in ctx.policy.correlators:
         found.extend(correlator.propose(alert, view, ctx.now))
-    return [one for one in sufficient(found, ctx.policy.strength) if _may_join(ctx, alert, one)]
+    return [one for one in sufficient(found, ctx.policy.strength) if not refusal(ctx, alert, one.incident)]
 
 
-def _may_join(ctx: Context, alert: Alert, evidence: Evidence) -> bool:
-    incident = ctx.state.incidents.rows[evidence.incident]
-    if not incident.live or incident.self_cause or ctx.now - incident.opened_at > OLDEST:
-        return False
-    return not _forbidden(ctx, alert, incident) and not _said_apart(ctx, alert, incident)
+Refusal = Literal["", "over", "itself", "old", "never_across", "apart"]
+
+
+def refusal(ctx: Context, alert: Alert, number: int) -> Refusal:
+    """Why no evidence whatever joins the alert to this incident: it is over, about samband itself, older than a
+    day, differs in a label of `never_across`, or a person has said that they are apart; "" when it may.
+    """
+    incident = ctx.state.incidents.rows[number]
+    if not incident.live:
+        return "over"
+    if incident.self_cause:
+        return "itself"
+    if ctx.now - incident.opened_at > OLDEST:
+        return "old"
+    if _forbidden(ctx, alert, incident):
+        return "never_across"
+    return "apart" if _said_apart(ctx, alert, incident) else ""
 
 
 def _said_apart(ctx: Context, alert: Alert, incident: Incident) -> bool:

@@ -113,6 +113,11 @@ def quiet(incident: Incident, at: int, gap: int) -> bool:
     return at - incident.last_heard > allowed
 
 
+def compatible(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """Whether the further labels (cluster, say) are equal, or absent in one."""
+    return one == other or all(not a or not b or a == b for a, b in zip(one, other, strict=False))
+
+
 def severe(incident: Incident) -> bool:
     """A P1 or P2 speaks for its own services as long as they fire."""
     return incident.priority in ("P1", "P2")

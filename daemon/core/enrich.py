@@ -35,14 +35,8 @@ def severity_of(word: str, policy: Policy) -> tuple[str, bool]:
 def subject_of(parsed: ParsedAlert, severity: str, policy: Policy) -> Subject:
     """Works out service, environment and the further correlation labels of an alert."""
     labels = labels_of(parsed.labels)
-    service = parsed.service or service_of(labels, policy)
-    environment = parsed.environment
-    if not environment:
-        for name in ENVIRONMENT_LABELS:
-            if environment := labels.get(name, ""):
-                break
-        else:
-            environment = _environment_by_default(parsed.source, service, policy)
+    service = parsed.service or service_of(labels, policy)[0]
+    environment = parsed.environment or environment_of(parsed.source, labels, service, policy)[0]
     extra = []
     for name in policy.labels:
         if name not in ("service", "environment"):
@@ -50,18 +44,33 @@ def subject_of(parsed: ParsedAlert, severity: str, policy: Policy) -> Subject:
     return Subject(severity, service, environment, tuple(extra))
 
 
-def service_of(labels: dict[str, str], policy: Policy) -> str:
-    """The first label that names a service and no collector; else the workload; else the instance; else none."""
+def service_of(labels: dict[str, str], policy: Policy) -> tuple[str, str]:
+    """The service, and the label that says so: the first that names a service and no collector; else the
+    workload; else the instance; else none.
+    """
     for name in policy.service_labels:
         value = labels.get(name, "")
         if value and not _is_collector(value, policy.collectors):
-            return value
+            return value, name
     namespace = labels.get("namespace", "")
     if namespace:
         for name in WORKLOAD_LABELS:
             if workload := labels.get(name, ""):
-                return f"{namespace}/{workload}"
-    return labels.get("instance", "")
+                return f"{namespace}/{workload}", name
+    return labels.get("instance", ""), "instance"
+
+
+def environment_of(source: str, labels: dict[str, str], service: str, policy: Policy) -> tuple[str, str]:
+    """The environment, and what says so: a label, by its name; else "source", "catalogue" or "default"."""
+    for name in ENVIRONMENT_LABELS:
+        if environment := labels.get(name, ""):
+            return environment, name
+    known = policy.sources.get(source)
+    if known is not None and known.environment:
+        return known.environment, "source"
+    if environment := service_entry(policy, service).environment:
+        return environment, "catalogue"
+    return DEFAULT_ENVIRONMENT, "default"
 
 
 def service_entry(policy: Policy, service: str) -> Service:
@@ -76,20 +85,22 @@ def tier_of(policy: Policy, service: str) -> int:
 
 
 def team_of(policy: Policy, service: str, labels: bytes) -> str:
-    """The owner: a team label wins over the service's team, the fallback takes the rest."""
+    """The owner: see `owner_of`."""
+    return owner_of(policy, service, labels)[0]
+
+
+def owner_of(policy: Policy, service: str, labels: bytes) -> tuple[str, str]:
+    """The owner, and what says so: a team label, by its name, wins over the service's team ("catalogue"); the
+    fallback ("") takes the rest.
+    """
     if policy.team_labels:
         values = labels_of(labels)
         for name in policy.team_labels:
             if team := values.get(name, ""):
-                return team
-    return service_entry(policy, service).team or policy.fallback_team
-
-
-def _environment_by_default(source: str, service: str, policy: Policy) -> str:
-    known = policy.sources.get(source)
-    if known is not None and known.environment:
-        return known.environment
-    return service_entry(policy, service).environment or DEFAULT_ENVIRONMENT
+                return team, name
+    if team := service_entry(policy, service).team:
+        return team, "catalogue"
+    return policy.fallback_team, ""
 
 
 def _is_collector(value: str, collectors: tuple[str, ...]) -> bool:

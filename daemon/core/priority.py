@@ -1,5 +1,7 @@
 """Step 6: impact x urgency -> priority. ITIL's matrix, with the nine cells of ServiceNow's default table."""
 
+from collections.abc import Sequence
+
 from daemon.core.context import Context
 from daemon.core.enrich import tier_of
 from daemon.core.model.alert import RANK, Alert
@@ -26,6 +28,11 @@ def cell_of(ctx: Context, alert: Alert) -> int:
     return impact * 3 + _URGENCY[alert.severity]
 
 
+def worst(cells: Sequence[int]) -> int | None:
+    """The cell of the highest priority in which a member stands; None when none does."""
+    return next((cell for cell in WORST_FIRST if cells[cell]), None)
+
+
 def rank_of(priority: str) -> int:
     """1 for P1 to 5 for P5."""
     return int(priority[1])
@@ -35,7 +42,7 @@ def voice(incident: Incident) -> str:
     """The priority with which it may notify: held members count in the incident's, but speak to nobody."""
     if not incident.held or incident.forced:
         return incident.priority
-    cell = next((cell for cell in WORST_FIRST if incident.loud[cell]), None)
+    cell = worst(incident.loud)
     own = PRIORITIES[MATRIX[cell] - 1] if cell is not None else "P5"
     return _capped(incident, own)
 
@@ -46,7 +53,7 @@ def reckon(ctx: Context, incident: Incident, newest: Alert | None) -> bool:
     The priority is that of the worst firing member (held ones count). A person's choice stands.
     `newest` is the member that has just changed. The incident must have been opened with `edit`.
     """
-    cell = next((cell for cell in WORST_FIRST if incident.cells[cell]), None)
+    cell = worst(incident.cells)
     if cell is None:
         ctx.state.arm(incident, "due_priority", 0)
         return False
@@ -70,7 +77,7 @@ def reckon(ctx: Context, incident: Incident, newest: Alert | None) -> bool:
 def go_down(ctx: Context, incident: Incident) -> None:
     """The quiet time before a lower priority is over."""
     ctx.state.arm(incident, "due_priority", 0)
-    cell = next((cell for cell in WORST_FIRST if incident.cells[cell]), None)
+    cell = worst(incident.cells)
     if cell is not None and not incident.forced:
         _set(ctx, incident, cell, _capped(incident, PRIORITIES[MATRIX[cell] - 1]), None)
 

@@ -1,8 +1,10 @@
 """Which sinks an incident goes to: the policies, on the incident."""
 
+from itertools import islice
+
 from daemon.core.context import Context
 from daemon.core.model.incident import Incident
-from daemon.core.policy import Hours, SinkInfo
+from daemon.core.policy import Hours, Rule, SinkInfo
 from daemon.core.priority import voice
 
 
@@ -30,15 +32,17 @@ def sinks_for(ctx: Context, incident: Incident) -> list[tuple[SinkInfo, Hours | 
     The first policy that matches acts; of the default policies every one that matches. An incident
     about samband itself never goes to the sink that it is about.
     """
-    values = values_of(ctx, incident)
     found: dict[str, tuple[SinkInfo, Hours | None]] = {}
-    for rule in ctx.policy.rules:
-        if not rule.when.matches(values):
-            continue
+    for rule in rules_for(ctx, incident):
         for name in rule.to:
             sink = ctx.policy.sinks.get(name)
             if sink is not None and name != incident.self_sink:
                 found.setdefault(name, (sink, rule.hours))
-        if not ctx.policy.default_rules:
-            break
     return list(found.values())
+
+
+def rules_for(ctx: Context, incident: Incident) -> list[Rule]:
+    """The policies that act on the incident now."""
+    values = values_of(ctx, incident)
+    matching = (rule for rule in ctx.policy.rules if rule.when.matches(values))
+    return list(matching if ctx.policy.default_rules else islice(matching, 1))
