@@ -190,7 +190,7 @@ def _digest(settings: Settings, policy: core.Policy, sources: Mapping[str, Sourc
     whole: dict[str, Any] = {
         name: getattr(policy, name)
         for name in policy.__struct_fields__
-        if name not in ("digest", "catalogue", "correlators", "rules")
+        if name not in ("digest", "catalogue", "correlators", "rules", "matcher")
     }
     whole["catalogue"] = policy.catalogue.services
     whole["correlators"] = [(one.name, one.version) for one in policy.correlators]
