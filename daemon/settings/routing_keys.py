@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from daemon.settings.problems import ConfigError, KeyPath, dotted
 from daemon.settings.reading import UNREAD_SECRET, Reading
-from daemon.settings.sources import RoutingKey
+from daemon.settings.sources import RoutingKey, RoutingKeyMeaning
 from daemon.settings.yaml_file import Places, read_yaml
 
 KEY_LENGTH = 32
@@ -27,6 +27,7 @@ def read_routing_keys(reading: Reading, options: Mapping[str, Any], path: KeyPat
     below: KeyPath = (*path, "services")
     if given is not None and file is not None:
         reading.problem(below, "services and services_file are both given", "remove one of them", key=True)
+        found["services"] = ()
     elif file is not None:
         found["services"] = _from_file(reading, file, (*path, "services_file"))
     elif given is None:
@@ -49,7 +50,11 @@ def _from_file(reading: Reading, file: Any, path: KeyPath) -> Any:
     try:
         document = read_yaml(name)
     except ConfigError as error:
-        reading.problems += error.problems
+        for one in error.problems:
+            if one.line:
+                reading.problems.append(one)
+            else:
+                reading.problem(path, f"{one.file} {one.text}", one.remedy)
         return ()
     reading.problems += document.problems
     return _entries(reading, document.data, path, document.places, ())
@@ -70,11 +75,10 @@ def _entries(reading: Reading, given: Any, path: KeyPath, places: Places, prefix
         if len(key) != KEY_LENGTH or not (key.isascii() and key.isalnum()):
             text = f"the routing key must be {KEY_LENGTH} letters and digits, as PagerDuty's are"
             reading.problem(own, text, _MAKE_ONE, key=True)
-        elif not isinstance(entry, dict) or "key" in entry:
+        elif not isinstance(entry, dict):
             reading.problem(own, "must be a mapping", "write KEY: {service: NAME}")
-        else:
-            one = reading.validate(RoutingKey, {**entry, "key": key}, own)
-            found += [one] if one is not None else []
+        elif (meaning := reading.validate(RoutingKeyMeaning, entry, own)) is not None:
+            found.append(RoutingKey(key=SecretStr(key), **dict(meaning)))
     return tuple(found)
 
 

@@ -44,13 +44,18 @@ class NativeSource(Source):
     type: Literal["native"] = Field(description="The native form, on /hooks/{source} and /api/v1/alerts")
 
 
-class RoutingKey(Section):
+class RoutingKeyMeaning(Section):
     """What one of PagerDuty's routing keys stands for."""
 
-    key: SecretStr = Field(description="The routing key, 32 letters and digits")
     service: str = Field(min_length=1, description="The service that its alerts and changes are about")
     source: str = Field("", description="Name under which its alerts are known; else the source's own")
     environment: str = Field("", description="Environment of its alerts; else the source's")
+
+
+class RoutingKey(RoutingKeyMeaning):
+    """A routing key, and what it stands for."""
+
+    key: SecretStr = Field(description="The routing key, 32 letters and digits")
 
 
 class PagerDutyEventsSource(Source):

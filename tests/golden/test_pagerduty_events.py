@@ -39,7 +39,7 @@ def read(path: Path) -> dict[str, Any]:
 
 def shown(found: msgspec.Struct) -> dict[str, Any]:
     fields = msgspec.structs.asdict(found)
-    decoded = {name: json.loads(fields[name]) for name in ("labels", "annotations") if name in fields}
+    decoded: dict[str, Any] = {name: json.loads(fields[name]) for name in ("labels", "annotations") if name in fields}
     return {**fields, **({"key": fields["key"].hex()} if "key" in fields else {}), **decoded}
 
 

@@ -64,8 +64,8 @@ def test_full_yaml_is_understood_and_stopped_only_by_what_is_not_active_yet(shar
     with pytest.raises(ConfigError) as caught:
         load(shared_data.parent / "config" / "full.yaml")
     assert keys(caught) == [
-        "store.type", "login", "sources.prometheus.token_file", "priority.adjust", "suppression",
-        "sinks.public.token_file", "status_page.by", "privacy",
+        "store.type", "login", "sources.prometheus.token_file", "sources.scripts.services_file", "priority.adjust",
+        "suppression", "sinks.public.token_file", "status_page.by", "privacy",
     ]  # fmt: skip
 
 
@@ -85,7 +85,7 @@ def test_the_other_keys_of_full_yaml_are_named(shared_data: Path, tmp_path: Path
         "escalations", "heartbeats", "languages", "listen.public_page", "major_incident", "policies.*.escalation",
         "schedules", "service_levels", "services.*.category", "services.*.hours", "services.*.customers_per_hour",
         "sinks.phone (twilio)", "sinks.desk (servicenow)", "sinks.chat (slack)", "sources.datadog (datadog)",
-        "sources.scripts (pagerduty_events)", "sources.mainframe (kafka)", "sources.deploys (argocd)",
+        "sources.mainframe (kafka)", "sources.deploys (argocd)",
         "teams.*.schedule",
     ]  # fmt: skip
 
