@@ -99,7 +99,12 @@ TWIN_CLOSED = Event(
 )
 
 # Commands
-COMMAND = Event("command", "info", "A person or program acted on an incident: who, what, and the outcome.")
+COMMAND = Event("command", "info", "A person or program acted: who, what, on which incident, and the outcome.")
+LONG_SILENCE = Event(
+    "long_silence",
+    "warning",
+    "A silence of more than 7 days was made over the compatible API; what it holds pages nobody.",
+)
 API_FAILED = Event("api_failed", "error", "A bug: a request to the API raised inside samband; it was answered 500.")
 
 LIBRARY = Event("library", "info", "A line of a library's own logger; `logger` names it.")

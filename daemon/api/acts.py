@@ -1,34 +1,27 @@
-"""Idempotency keys: the same key gets the same answer, also while the first request is still under way."""
+"""Commands: what people do with incidents, carried out once for each idempotency key, whatever happens between."""
 
-import asyncio
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Mapping
 
+from daemon import log
+from daemon.api.surface import Surface
 from daemon.core.effects import Reply
+from daemon.core.model.ids import public_id
+from daemon.core.records import CommandGiven
 
-KEPT_MAX = 10_000
+
+def scoped(key: str, *parts: str) -> str:
+    """The key as it is remembered: clients that count 1, 2, 3 do not get each other's answers. "" stays "": no key."""
+    return "/".join((*parts, key)) if key else ""
 
 
-class Acts:
-    """The newest answers by key. What fails (not durable) is forgotten, so that it can be tried again."""
-
-    def __init__(self) -> None:
-        self._known: OrderedDict[str, asyncio.Task[Reply]] = OrderedDict()
-
-    async def once(self, key: str, command: Callable[[], Awaitable[Reply]]) -> Reply:
-        """The answer of the first call with this key. Raises what the command raises."""
-        task = self._known.get(key)
-        if task is None:
-            task = asyncio.ensure_future(self._run(command))
-            self._known[key] = task
-            while len(self._known) > KEPT_MAX:
-                self._known.popitem(last=False)
-        try:
-            return await asyncio.shield(task)
-        except Exception:
-            self._known.pop(key, None)
-            raise
-
-    @staticmethod
-    async def _run(command: Callable[[], Awaitable[Reply]]) -> Reply:
-        return await command()
+async def command(
+    surface: Surface, verb: str, incident: int, actor: str, arguments: Mapping[str, str], key: str = ""
+) -> Reply:
+    """Carries a command out and returns what came of it, once it is durable. Raises NotDurable."""
+    record = CommandGiven(surface.runtime.now_ms(), key, actor, verb, incident, dict(arguments))
+    (reply,) = await surface.runtime.submit([record])
+    if reply is None:
+        raise RuntimeError("a command was not answered")
+    about = public_id(reply.incident or incident)
+    log.COMMAND(verb=verb, incident=about, actor=actor, outcome=reply.status, text=reply.text)
+    return reply

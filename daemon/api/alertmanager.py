@@ -25,6 +25,7 @@ API_VERSION = "0.34.0"
 
 CONFIG = f"global:\n  resolve_timeout: 5m\nroute:\n  receiver: {RECEIVER}\nreceivers:\n- name: {RECEIVER}\n"
 
+_SILENCES = ("silence ", "maintenance ")
 _TRUE = frozenset({"true", "1", "yes", "ok", "y", "on", "selected", "checked", "t", "enabled"})
 
 
@@ -40,20 +41,17 @@ class Query:
         for name, value in parameters:
             given.setdefault(name, []).append(value)
         self.source = source
-        self.active = _flag(given, "active")
-        self.silenced = _flag(given, "silenced")
-        self.inhibited = _flag(given, "inhibited")
-        try:
-            self.matchers = [Matchers(_with_value(text)) for text in given.get("filter", [])]
-        except MatcherError as error:
-            raise BadQuery(f"bad matcher format: {error}") from None
+        self.active = flag(given, "active")
+        self.silenced = flag(given, "silenced")
+        self.inhibited = flag(given, "inhibited")
+        self.matchers = matchers_of(given.get("filter", []))
         self.receives = _receives(given["receiver"][-1]) if given.get("receiver") else True
 
     def wants(self, alert: Alert, labels: dict[str, str]) -> bool:
         """Whether the alert is listed."""
         if not self.receives or (self.source and alert.source != self.source):
             return False
-        silenced, inhibited = _by(alert, "silence"), _by(alert, "inhibit")
+        silenced, inhibited = silenced_by(alert), _inhibited_by(alert)
         if (silenced and not self.silenced) or (inhibited and not self.inhibited):
             return False
         if not alert.held and not self.active:
@@ -62,12 +60,21 @@ class Query:
         return all(matcher.matches(values) for matcher in self.matchers)
 
 
+def matchers_of(texts: Iterable[str]) -> list[Matchers]:
+    """What `filter` asks for. Raises BadQuery."""
+    try:
+        return [Matchers(_with_value(text)) for text in texts]
+    except MatcherError as error:
+        raise BadQuery(f"bad matcher format: {error}") from None
+
+
 def _with_value(text: str) -> str:
     """Alertmanager takes `severity=` for `severity=""` here, and amtool passes on what was typed."""
     return f'{text}""' if text.rstrip().endswith(("=", "~")) else text
 
 
-def _flag(given: dict[str, list[str]], name: str) -> bool:
+def flag(given: dict[str, list[str]], name: str) -> bool:
+    """A parameter that is true or false; true when it is not given."""
     return given[name][-1].lower() in _TRUE if given.get(name) else True
 
 
@@ -81,8 +88,13 @@ def _receives(pattern: str) -> bool:
         raise BadQuery(f"failed to parse receiver param: {reason}") from None
 
 
-def _by(alert: Alert, kind: str) -> list[str]:
-    return [reason for reason in alert.held if reason.startswith(kind)]
+def silenced_by(alert: Alert) -> list[str]:
+    """Ids of the silences and maintenance windows that hold the alert: both are silences to Alertmanager's clients."""
+    return [reason.partition(" ")[2] for reason in alert.held if reason.startswith(_SILENCES)]
+
+
+def _inhibited_by(alert: Alert) -> list[str]:
+    return [reason for reason in alert.held if reason.startswith("inhibit")]
 
 
 def status(surface: Surface) -> dict[str, Any]:
@@ -145,9 +157,9 @@ def alert_json(surface: Surface, alert: Alert, mark: str) -> dict[str, Any]:
         "startsAt": rfc3339(alert.starts_at),
         "status": {
             "state": "suppressed" if alert.held else "active",
-            "silencedBy": _by(alert, "silence"),
-            "inhibitedBy": _by(alert, "inhibit"),
-            "mutedBy": [one for one in alert.held if not one.startswith(("silence", "inhibit"))],
+            "silencedBy": silenced_by(alert),
+            "inhibitedBy": _inhibited_by(alert),
+            "mutedBy": [one for one in alert.held if not one.startswith((*_SILENCES, "inhibit"))],
         },
         "updatedAt": rfc3339(alert.last_sign),
         "generatorURL": url,

@@ -4,50 +4,25 @@ Who asks was settled before (`api.front`): `request.scope["actor"]` says it. Ans
 and sent as bytes; the models of `api.models` describe them, and a test holds the two together.
 """
 
-import uuid
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from typing import Annotated
 
-import orjson
-from fastapi import FastAPI, Header, Query, Request
+from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from daemon import log
-from daemon.api import alertmanager, alerts, incidents, models
-from daemon.api.acts import Acts
+from daemon.api import alerts, changes, holds, incidents, mirror, models, verbs
 from daemon.api.history import HistoryError
 from daemon.api.openapi import describe_intake
-from daemon.api.surface import LIMIT_DEFAULT, LIMIT_MAX, Surface
-from daemon.core.model.ids import parse_id
+from daemon.api.replies import MISSING, REFUSALS, answer, no_incident, refusal, words
+from daemon.api.surface import LIMIT_DEFAULT, Cursor, Limit, Surface, Words
 from daemon.core.model.incident import PRIORITIES
 from daemon.runtime import NotDurable
 from daemon.settings.matchers import MatcherError, Matchers
 
 STATES = frozenset({"open", "acknowledged", "on_hold", "resolved", "closed", "reopened", "merged"})
 ALERT_STATUSES = frozenset({"firing", "stale", "resolved", "expired"})
-KEY_LENGTH_MAX = 200
-
-Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX)]
-Cursor = Annotated[str, Query(max_length=64, description="`next` of the page before")]
-Words = Annotated[str, Query(max_length=1000, description="One value, or several with commas")]
-
-_REFUSALS: dict[int | str, dict[str, Any]] = {
-    401: {"model": models.Failure, "description": "No token, or a wrong one"},
-    422: {"model": models.Failure, "description": "A parameter cannot be read"},
-}
-_MISSING: dict[int | str, dict[str, Any]] = {404: {"model": models.Failure, "description": "There is no such incident"}}
-
-
-def answer(status: int, content: object) -> Response:
-    """JSON bytes."""
-    return Response(orjson.dumps(content), status, media_type="application/json", headers={"cache-control": "no-store"})
-
-
-def refusal(status: int, text: str, headers: dict[str, str] | None = None) -> Response:
-    """`{"error": text}`."""
-    return Response(orjson.dumps({"error": text}), status, headers=headers, media_type="application/json")
 
 
 def build(surface: Surface) -> FastAPI:
@@ -63,14 +38,16 @@ def build(surface: Surface) -> FastAPI:
     _refusals(app)
     _alerts(app, surface)
     _incidents(app, surface)
-    _verbs(app, surface)
-    _mirror(app, surface)
+    verbs.mount(app, surface)
+    holds.mount(app, surface)
+    changes.mount(app, surface)
+    mirror.mount(app, surface)
     describe_intake(app)
     return app
 
 
 def _alerts(app: FastAPI, surface: Surface) -> None:
-    @app.get("/api/v1/alerts", response_model=models.AlertList, responses=_REFUSALS, tags=["alerts"])
+    @app.get("/api/v1/alerts", response_model=models.AlertList, responses=REFUSALS, tags=["alerts"])
     async def list_alerts(
         source: Annotated[str, Query(max_length=200)] = "",
         status: Words = "",
@@ -79,7 +56,7 @@ def _alerts(app: FastAPI, surface: Surface) -> None:
         cursor: Cursor = "",
     ) -> Response:
         """What fires, and what has ended while its incident is open or 24 h; newest first."""
-        statuses = _words(status)
+        statuses = words(status)
         if unknown := statuses - ALERT_STATUSES:
             return refusal(422, f"status: {_one(unknown)!r} is none of {', '.join(sorted(ALERT_STATUSES))}")
         try:
@@ -95,7 +72,7 @@ def _alerts(app: FastAPI, surface: Surface) -> None:
 
 
 def _incidents(app: FastAPI, surface: Surface) -> None:
-    @app.get("/api/v1/incidents", response_model=models.IncidentList, responses=_REFUSALS, tags=["incidents"])
+    @app.get("/api/v1/incidents", response_model=models.IncidentList, responses=REFUSALS, tags=["incidents"])
     async def list_incidents(
         state: Words = "",
         priority: Words = "",
@@ -106,7 +83,7 @@ def _incidents(app: FastAPI, surface: Surface) -> None:
     ) -> Response:
         """Incidents, those of the past among them; newest first."""
         given = {"state": state, "priority": priority, "service": service, "owner": owner}
-        filters = {name: words for name, text in given.items() if (words := _words(text))}
+        filters = {name: wanted for name, text in given.items() if (wanted := words(text))}
         for name, known in (("state", STATES), ("priority", frozenset(PRIORITIES))):
             if unknown := filters.get(name, frozenset()) - known:
                 return refusal(422, f"{name}: {_one(unknown)!r} is none of {', '.join(sorted(known))}")
@@ -115,104 +92,13 @@ def _incidents(app: FastAPI, surface: Surface) -> None:
     @app.get(
         "/api/v1/incidents/{incident}",
         response_model=models.IncidentDetail,
-        responses=_REFUSALS | _MISSING,
+        responses=REFUSALS | MISSING,
         tags=["incidents"],
     )
     async def show_incident(incident: str) -> Response:
         """One incident, by id or reference (INC-4211): members, timeline, deliveries."""
         shown = await incidents.show(surface, incident)
-        return _no_incident(incident) if shown is None else answer(200, shown)
-
-
-def _verbs(app: FastAPI, surface: Surface) -> None:
-    acts = Acts()
-
-    @app.post(
-        "/api/v1/incidents/{incident}/{verb}",
-        response_model=models.ActAnswer,
-        responses=_REFUSALS
-        | _MISSING
-        | {
-            409: {"model": models.Failure, "description": "The incident's state forbids it; `error` says why"},
-            503: {"model": models.Failure, "description": "It cannot be made durable now; Retry-After says when"},
-        },
-        tags=["incidents"],
-    )
-    async def act(
-        request: Request,
-        incident: str,
-        verb: str,
-        body: models.Act | None = None,
-        idempotency_key: Annotated[str, Header(max_length=KEY_LENGTH_MAX)] = "",
-    ) -> Response:
-        """Acts on an incident: ack (or acknowledge), resolve, publish. The same Idempotency-Key acts once."""
-        if verb not in incidents.VERBS:
-            return refusal(404, f"there is no verb {verb[:40]!r}; there are {', '.join(incidents.VERBS)}")
-        number = incidents.find(surface.runtime.engine.state, incident)
-        if not number:
-            reference, past = await surface.history.state_of(incident, parse_id(incident))
-            return refusal(409, f"{reference} is {past}") if reference else _no_incident(incident)
-        said = body or models.Act()
-        key = f"{number}/{verb}/{idempotency_key}" if idempotency_key else uuid.uuid4().hex
-        reply = await incidents.act(surface, acts, key, verb, number, said.actor or request.scope["actor"], said.note)
-        match reply.status:
-            case "ok":
-                return answer(200, {"text": reply.text, "incident": incidents.incident_json(surface, number)})
-            case "conflict":
-                return refusal(409, reply.text)
-            case "missing":
-                return _no_incident(incident)
-            case _:
-                return refusal(422, reply.text)
-
-
-def _mirror(app: FastAPI, surface: Surface) -> None:
-    """Alertmanager's reads, under both prefixes."""
-
-    def listing(path: str, handler: Callable[[Request, str], Awaitable[Response]]) -> None:
-        async def everything(request: Request) -> Response:
-            return await _complaining(handler, request, "")
-
-        async def of_source(request: Request, source: str) -> Response:
-            if surface.sources.get(source) != "alertmanager":
-                return _am_missing(request)
-            return await _complaining(handler, request, source)
-
-        app.get(f"/api/v2{path}", include_in_schema=False)(everything)
-        app.get(f"/sources/{{source}}/api/v2{path}", include_in_schema=False)(of_source)
-
-    async def all_alerts(request: Request, source: str) -> Response:
-        query = alertmanager.Query(request.query_params.multi_items(), source)
-        found = await alertmanager.matching(surface, query)
-        return StreamingResponse(alertmanager.stream(surface, found), media_type="application/json")
-
-    async def all_groups(request: Request, source: str) -> Response:
-        query = alertmanager.Query(request.query_params.multi_items(), source)
-        return answer(200, await alertmanager.groups(surface, query))
-
-    async def status(request: Request, source: str) -> Response:
-        return answer(200, alertmanager.status(surface))
-
-    async def receivers(request: Request, source: str) -> Response:
-        return answer(200, alertmanager.receivers())
-
-    listing("/alerts", all_alerts)
-    listing("/alerts/groups", all_groups)
-    listing("/status", status)
-    listing("/receivers", receivers)
-
-
-async def _complaining(
-    handler: Callable[[Request, str], Awaitable[Response]], request: Request, source: str
-) -> Response:
-    try:
-        return await handler(request, source)
-    except alertmanager.BadQuery as error:
-        return answer(400, str(error))
-
-
-def _am_missing(request: Request) -> Response:
-    return answer(404, {"code": 404, "message": f"path {request.url.path[:200]} was not found"})
+        return no_incident(incident) if shown is None else answer(200, shown)
 
 
 def _refusals(app: FastAPI) -> None:
@@ -221,9 +107,7 @@ def _refusals(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
         if "/api/v2/" in request.url.path and error.status_code in (404, 405):
-            if error.status_code == 404:
-                return _am_missing(request)
-            return answer(405, {"code": 405, "message": f"method {request.method} is not allowed, but [GET] are"})
+            return mirror.not_there(request, error.status_code)
         text = f"there is nothing at {request.url.path[:200]}" if error.status_code == 404 else str(error.detail)
         return refusal(error.status_code, text, dict(error.headers or {}))
 
@@ -246,14 +130,6 @@ def _refusals(app: FastAPI) -> None:
     async def failed(request: Request, error: Exception) -> Response:
         log.API_FAILED(path=request.url.path[:200], error=f"{type(error).__name__}: {error}", exc_info=error)
         return refusal(500, "samband failed on this request; its log says how")
-
-
-def _no_incident(name: str) -> Response:
-    return refusal(404, f"there is no incident {name[:100]!r}")
-
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(word.strip() for word in text.split(",") if word.strip())
 
 
 def _one(words: frozenset[str]) -> str:

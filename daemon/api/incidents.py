@@ -1,22 +1,15 @@
-"""`/api/v1/incidents`: the list, the single one, and the responder's verbs."""
+"""`/api/v1/incidents`: the list, and the single one."""
 
 import asyncio
 from typing import Any
 
-from daemon import log
-from daemon.api.acts import Acts
 from daemon.api.history import Filters, held_back, reference_number
 from daemon.api.surface import Pace, Surface, newest_first
 from daemon.core.communication import picture
-from daemon.core.effects import Reply
-from daemon.core.model.ids import parse_id, public_id
+from daemon.core.model.ids import parse_id
 from daemon.core.model.incident import Incident
-from daemon.core.records import CommandGiven
 from daemon.core.state import State
 from daemon.core.view_json import as_json
-
-VERBS = {"ack": "acknowledge", "acknowledge": "acknowledge", "resolve": "resolve", "publish": "publish"}
-"""The verb of the path -> the verb of the command."""
 
 PAST_STATES = frozenset({"closed", "merged"})
 """States in which an incident may have left memory."""
@@ -87,21 +80,3 @@ async def show(surface: Surface, name: str) -> dict[str, Any] | None:
         return await surface.history.one(name, number)
     shown = incident_json(surface, number, members=True)
     return {**shown, "timeline": timeline, "deliveries": deliveries + held_back(state, number)}
-
-
-async def act(surface: Surface, acts: Acts, key: str, verb: str, number: int, actor: str, note: str) -> Reply:
-    """Carries a verb out and returns what came of it, once it is durable. Raises NotDurable.
-
-    The same key again gets the same answer, and nothing is done twice.
-    """
-
-    async def command() -> Reply:
-        arguments = {"note": note} if note else {}
-        record = CommandGiven(surface.runtime.now_ms(), key, actor, VERBS[verb], number, arguments)
-        (reply,) = await surface.runtime.submit([record])
-        if reply is None:
-            raise RuntimeError("a command was not answered")
-        log.COMMAND(verb=VERBS[verb], incident=public_id(number), actor=actor, outcome=reply.status, text=reply.text)
-        return reply
-
-    return await acts.once(key, command)

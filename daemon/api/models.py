@@ -142,13 +142,6 @@ class IncidentDetail(IncidentItem):
     deliveries: list[DeliveryItem]
 
 
-class Act(Shape):
-    """Who acts, and what the timeline is to say about it."""
-
-    actor: str = Field("", max_length=200)
-    note: str = Field("", max_length=4000)
-
-
 class ActAnswer(Shape):
     """What came of it."""
 

@@ -3,7 +3,9 @@
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Annotated, TypeVar
+
+from fastapi import Header, Query
 
 from daemon.api.history import History
 from daemon.runtime import Runtime
@@ -12,6 +14,14 @@ SLICE_S = 0.002
 """So long a listing may hold the event loop before others get their turn."""
 
 LIMIT_DEFAULT, LIMIT_MAX = 1000, 1000
+KEY_LENGTH_MAX = 200
+
+Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX)]
+Cursor = Annotated[str, Query(max_length=64, description="`next` of the page before")]
+Words = Annotated[str, Query(max_length=1000, description="One value, or several with commas")]
+Key = Annotated[
+    str, Header(alias="idempotency-key", max_length=KEY_LENGTH_MAX, description="The same key again acts once")
+]
 
 T = TypeVar("T")
 

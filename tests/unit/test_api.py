@@ -206,6 +206,11 @@ async def test_openapi_describes_every_path(tmp_path: Path) -> None:
             "/api/v1/incidents",
             "/api/v1/incidents/{incident}",
             "/api/v1/incidents/{incident}/{verb}",
+            "/api/v1/silences",
+            "/api/v1/silences/{id}",
+            "/api/v1/maintenance",
+            "/api/v1/maintenance/{id}",
+            "/api/v1/changes",
         }
         assert set(spec["paths"]["/api/v1/alerts"]) == {"get", "post"}
         assert (await it.ask("GET", "/api/v1/openapi.json"))[1] == spec
