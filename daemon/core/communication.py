@@ -37,7 +37,7 @@ def picture(state: State, policy: Policy, incident_id: int, now_ms: int, link_ba
     """The incident as it stands. Raises KeyError when there is none."""
     incident = state.incidents.rows[incident_id]
     rows = state.incident_services(incident_id)
-    members = _members(state, incident)
+    members = worst_members(state, incident)
     shown = [_member(state, member, now_ms) for member in members[:MEMBERS_SHOWN]]
     lead = members[0] if members else None
     services = tuple(_service(policy, row) for row in rows[:SERVICES_SHOWN])
@@ -77,7 +77,7 @@ def picture(state: State, policy: Policy, incident_id: int, now_ms: int, link_ba
     )
 
 
-def _members(state: State, incident: Incident) -> list[Alert]:
+def worst_members(state: State, incident: Incident) -> list[Alert]:
     """The worst members first, out of as many as may be looked at without holding everybody up."""
     alerts = state.alerts.rows
     numbers = [n for one in state.family(incident.id) for n in islice(state.member_ids.get(one, ()), MEMBERS_LOOKED_AT)]

@@ -205,13 +205,13 @@ def due_send(ctx: Context, delivery: Delivery) -> None:
     incident = state.incidents.edit(row.incident)
     if row.state != "waiting":
         return
-    if incident.notifiable or (incident.live and _must_page(row, incident)):
+    if incident.notifiable or (incident.live and must_page(row, incident)):
         create(ctx, incident, row)
     else:
         drop(ctx, row)
 
 
-def _must_page(delivery: Delivery, incident: Incident) -> bool:
+def must_page(delivery: Delivery, incident: Incident) -> bool:
     """A first page still waiting when all is clear is dropped, but for P1."""
     return delivery.kind == "pager" and incident.priority == "P1" and not incident.held
 
@@ -290,7 +290,7 @@ def close_all(ctx: Context, incident: Incident, *, by_person: bool) -> None:
     state = ctx.state
     for delivery in state.incident_deliveries(incident.id):
         row = state.deliveries.edit(delivery.id)
-        if row.state == "waiting" and _must_page(row, incident) and not by_person:
+        if row.state == "waiting" and must_page(row, incident) and not by_person:
             create(ctx, incident, row)
         if row.state in ("waiting", "draft"):
             drop(ctx, row)
