@@ -21,8 +21,15 @@ BODY_BYTES_MAX = 1024 * 1024
 _ORDER = {"active": 0, "pending": 1, "expired": 2}
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}").fullmatch
 _REQUIRED = ("comment", "createdBy", "endsAt", "matchers", "startsAt")
-_TEXTS = {"id": str, "comment": str, "createdBy": str, "startsAt": str, "endsAt": str, "matchers": list}
-_MATCHER = {"name": str, "value": str, "isRegex": bool, "isEqual": bool}
+_TEXTS: dict[str, type] = {
+    "id": str,
+    "comment": str,
+    "createdBy": str,
+    "startsAt": str,
+    "endsAt": str,
+    "matchers": list,
+}
+_MATCHER: dict[str, type] = {"name": str, "value": str, "isRegex": bool, "isEqual": bool}
 
 
 class Failure(Exception):

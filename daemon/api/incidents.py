@@ -5,11 +5,13 @@ from typing import Any
 
 from daemon.api.history import Filters, held_back, reference_number
 from daemon.api.surface import Pace, Surface, newest_first
-from daemon.core.communication import picture
+from daemon.core.communication import changes_shown, picture
 from daemon.core.model.ids import parse_id
 from daemon.core.model.incident import Incident
 from daemon.core.state import State
-from daemon.core.view_json import as_json
+from daemon.core.view import IncidentView
+from daemon.core.view_json import as_json, change_as_json
+from daemon.sources.formats.common import parse_time
 
 PAST_STATES = frozenset({"closed", "merged"})
 """States in which an incident may have left memory."""
@@ -51,11 +53,14 @@ def wanted(state: State, incident: Incident, filters: Filters) -> bool:
     return True
 
 
-def incident_json(surface: Surface, number: int, *, members: bool = False) -> dict[str, Any]:
+def incident_json(surface: Surface, number: int) -> dict[str, Any]:
     """The incident as it stands. Raises KeyError when there is none."""
+    return as_json(_view(surface, number))
+
+
+def _view(surface: Surface, number: int) -> IncidentView:
     engine = surface.runtime.engine
-    view = picture(engine.state, engine.policy, number, surface.runtime.now_ms(), surface.link_base)
-    return as_json(view, members=members)
+    return picture(engine.state, engine.policy, number, surface.runtime.now_ms(), surface.link_base)
 
 
 def find(state: State, name: str) -> int:
@@ -72,11 +77,27 @@ async def show(surface: Surface, name: str) -> dict[str, Any] | None:
     state = surface.runtime.engine.state
     number = find(state, name)
     if not number:
-        return await surface.history.one(name, parse_id(name))
+        return await _past(surface, name, parse_id(name))
     family = list(state.family(number))
     timeline = await surface.history.timeline(family)
     deliveries = await surface.history.deliveries(family)
     if number not in state.incidents.rows:
-        return await surface.history.one(name, number)
-    shown = incident_json(surface, number, members=True)
-    return {**shown, "timeline": timeline, "deliveries": deliveries + held_back(state, number)}
+        return await _past(surface, name, number)
+    view = _view(surface, number)
+    return {
+        **as_json(view, members=True),
+        "changes": [change_as_json(one) for one in view.changes],
+        "timeline": timeline,
+        "deliveries": deliveries + held_back(state, number),
+    }
+
+
+async def _past(surface: Surface, name: str, number: int) -> dict[str, Any] | None:
+    """One that has left memory. What it may have come from is remembered for some days."""
+    found = await surface.history.one(name, number)
+    if found is None:
+        return None
+    engine = surface.runtime.engine
+    opened_at = parse_time(found["opened_at"] or "") or 0
+    changes = changes_shown(engine.state, engine.policy, found["services"], opened_at)
+    return {**found, "changes": [change_as_json(one) for one in changes]}

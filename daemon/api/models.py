@@ -134,10 +134,23 @@ class DeliveryItem(Shape):
     done_at: str | None
 
 
+class ChangeShown(Shape):
+    """A change that the incident may come from."""
+
+    id: str | None = Field(description="The sender's own")
+    at: str | None
+    source: str
+    service: str
+    environment: str
+    summary: str
+    url: str | None
+
+
 class IncidentDetail(IncidentItem):
     """One incident with everything about it."""
 
     members: list[Member]
+    changes: list[ChangeShown] = Field(description="Near and recent, the likeliest first, at most three")
     timeline: list[TimelineItem]
     deliveries: list[DeliveryItem]
 

@@ -6,17 +6,21 @@ reaches any sink. Markup is the sink's to escape.
 
 from itertools import islice
 
+from daemon.core.changes import near
 from daemon.core.enrich import labels_of, service_entry
 from daemon.core.model.alert import RANK, Alert
+from daemon.core.model.change import Change
 from daemon.core.model.ids import public_id
 from daemon.core.model.incident import Incident, IncidentService
+from daemon.core.model.silence import silence_id
 from daemon.core.policy import Policy
 from daemon.core.state import State
-from daemon.core.view import MEMBERS_SHOWN, IncidentView, MemberView, ServiceView
+from daemon.core.view import MEMBERS_SHOWN, ChangeView, IncidentView, MemberView, ServiceView
 
 TITLE_CHARS_MAX = 100
 MEMBERS_LOOKED_AT = 1000
 SERVICES_SHOWN = 100
+HOLDS_SHOWN = 3
 _UNSAFE = dict.fromkeys((*range(32), *range(127, 160), *range(8203, 8208), *range(8234, 8239)))
 _UNSAFE |= dict.fromkeys((*range(8288, 8304), 65279, *range(55296, 57344)))
 _UNSAFE |= {9: " ", 10: " ", 13: " ", 0x2028: " ", 0x2029: " "}
@@ -74,7 +78,44 @@ def picture(state: State, policy: Policy, incident_id: int, now_ms: int, link_ba
         link=f"{link_base}/incidents/{public_id(incident.id)}" if link_base else "",
         told=tuple(sorted({one.sink for one in state.incident_deliveries(incident.id) if one.state == "open"})),
         version=incident.version,
+        changes=changes_shown(state, policy, [row.service for row in rows[:SERVICES_SHOWN]], incident.opened_at),
+        holds=_holds(state, members) if incident.held else (),
     )
+
+
+def changes_shown(state: State, policy: Policy, services: list[str], opened_at: int) -> tuple[ChangeView, ...]:
+    """The changes that an incident of these services may come from, the likeliest first."""
+    if not state.changes.rows:
+        return ()
+    names = list(dict.fromkeys(filter(None, services)))
+    return tuple(_change(change) for change in near(state, policy, names, opened_at))
+
+
+def _change(change: Change) -> ChangeView:
+    return ChangeView(
+        id=clean(change.name, 60),
+        at=change.at,
+        service=clean(change.service, 60),
+        environment=clean(change.environment, 60),
+        summary=clean(change.summary),
+        url=_link(change.url),
+        source=clean(change.source, 60),
+    )
+
+
+def _holds(state: State, members: list[Alert]) -> tuple[str, ...]:
+    """Why members are held, in words: a silence goes by its comment."""
+    reasons = dict.fromkeys(reason for member in members if not member.end for reason in member.held)
+    return tuple(_hold(state, reason) for reason in list(reasons)[:HOLDS_SHOWN])
+
+
+def _hold(state: State, reason: str) -> str:
+    kind, _, name = reason.partition(" ")
+    silence = state.silences.rows.get(silence_id(name))
+    if silence is None:
+        return clean(reason, 100)
+    about = silence.comment or silence.matchers
+    return f'{kind} "{clean(about, 60)}"'
 
 
 def worst_members(state: State, incident: Incident) -> list[Alert]:
@@ -185,11 +226,13 @@ def page(view: IncidentView, now_ms: int, offset_minutes: int = 0, zone: str = "
     lines += _line("SINCE", _since(view, now_ms, offset_minutes, zone))
     lines += _line("EFFECT", _effect(view))
     lines += _line("LIKELY", view.cause)
+    lines += _line("CHANGED", "; ".join(_changed(view, one, offset_minutes) for one in view.changes))
     lines += _line("WHY", view.derivation)
     lines += _line("DO", "; ".join(_runbooks(view)))
     lines += _line("WHO", view.owner)
     if view.held:
-        lines += _line("HELD", f"{view.held} of the {view.firing}")
+        why = f" ({', '.join(view.holds)})" if view.holds else ""
+        lines += _line("HELD", f"{view.held} of the {view.firing}{why}")
     lines += _line("LINK", view.link)
     return "\n".join(lines)
 
@@ -206,6 +249,16 @@ def _since(view: IncidentView, now_ms: int, offset_minutes: int, zone: str) -> s
     if not view.firing:
         return f"{clock}{lasted}, all clear"
     return f"{clock}{lasted}"
+
+
+def _changed(view: IncidentView, change: ChangeView, offset_minutes: int) -> str:
+    what = " ".join(filter(None, (change.id, change.service)))
+    if change.summary:
+        what += f": {shorten(change.summary, 80)}"
+    seconds = (change.at // 1000 + offset_minutes * 60) % 86_400
+    minutes = abs(view.opened_at - change.at) // 60_000
+    side = "before" if change.at <= view.opened_at else "after"
+    return f"{what}, {seconds // 3600:02d}:{seconds // 60 % 60:02d}, {minutes} min {side}"
 
 
 def _effect(view: IncidentView) -> str:

@@ -40,10 +40,23 @@ class ServiceView(msgspec.Struct, frozen=True):
     runbook: str
 
 
+class ChangeView(msgspec.Struct, frozen=True):
+    """A change that the incident may come from. id: its sender's name for it, "" when it gave none."""
+
+    id: str
+    at: int
+    service: str
+    environment: str
+    summary: str
+    url: str
+    source: str
+
+
 class IncidentView(msgspec.Struct, frozen=True):
     """The incident as it stands. `members` are at most `MEMBERS_SHOWN`, worst first; counts are exact.
 
     impact, urgency: high, medium, low. cause: the likely one in words, "" when none stands out.
+    changes: the likeliest first. holds: why members are held, in words.
     drill, itself: a rehearsal; an incident about samband. link: where people read on, "" if the
     daemon does not know its own address.
     """
@@ -78,6 +91,8 @@ class IncidentView(msgspec.Struct, frozen=True):
     link: str
     told: tuple[str, ...]
     version: int
+    changes: tuple[ChangeView, ...] = ()
+    holds: tuple[str, ...] = ()
 
 
 MEMBERS_SHOWN = 20

@@ -5,7 +5,7 @@ Times leave as RFC 3339 in UTC, ids as text, "not yet" and "none" as null.
 
 from typing import Any
 
-from daemon.core.view import IncidentView, MemberView
+from daemon.core.view import ChangeView, IncidentView, MemberView
 
 _DAYS_TO_MARCH_OF_0 = 719_468
 _ERA_DAYS = 146_097
@@ -62,6 +62,19 @@ def as_json(view: IncidentView, *, members: bool = False) -> dict[str, Any]:
     if members:
         shown["members"] = [member_as_json(member) for member in view.members]
     return shown
+
+
+def change_as_json(change: ChangeView) -> dict[str, Any]:
+    """One change that the incident may come from."""
+    return {
+        "id": change.id or None,
+        "at": rfc3339_or_none(change.at),
+        "source": change.source,
+        "service": change.service,
+        "environment": change.environment,
+        "summary": change.summary,
+        "url": change.url or None,
+    }
 
 
 def member_as_json(member: MemberView) -> dict[str, Any]:
