@@ -16,6 +16,8 @@ from daemon.core.state import State
 
 FUTURE_MAX = 5 * MINUTE
 """A sender's start further ahead than this is taken for a wrong clock, and clamped."""
+TALKING = 5 * MINUTE
+"""An emitter heard less than this ago talks, however short its lead seems (clocks differ)."""
 REMEMBERED = DAY
 """An ended alert that is in no incident is forgotten after this."""
 
@@ -59,7 +61,7 @@ def unchanged(state: State, policy: Policy, parsed: ParsedAlert) -> Alert | None
         or alert.event
         or alert.labels != parsed.labels
         or alert.emitter != parsed.emitter
-        or parsed.starts_at != alert.heard_start
+        or (parsed.starts_at or 0) != alert.heard_start
         or parsed.resource != alert.resource
         or parsed.invented_end != alert.invented_end
     ):
@@ -94,8 +96,10 @@ def hear(ctx: Context, parsed: ParsedAlert, current: Alert | None) -> Emitter | 
         emitter = state.emitters.add(Emitter(state.new_id(), parsed.emitter, now, max(lead, 0), now))
         state.put(state.by_emitter, parsed.emitter, emitter.id)
         return emitter
-    emitter = state.emitters.touch(number)
-    contact(emitter, now, now)
+    emitter = state.emitters.rows[number]
+    if emitter.last_contact < now:
+        emitter = state.emitters.touch(number)
+        contact(emitter, now, now)
     if lead > 0 and lead_changed(emitter.lead, lead):
         emitter = state.emitters.edit(number)
         emitter.lead = lead
@@ -364,7 +368,7 @@ def _talked_on(alert: Alert, emitter: Emitter, now: int, after: int, after_gap: 
         base, wait = max(alert.ends_at, interrupted), after_gap
     else:
         base, wait = alert.ends_at, after
-    talks = emitter.last_contact > base and now - emitter.last_contact <= max(emitter.lead, MINUTE)
+    talks = emitter.last_contact > base and now - emitter.last_contact <= max(emitter.lead, TALKING)
     return talks and now >= base + wait, base + wait
 
 

@@ -6,6 +6,7 @@ here: a Send says that something is due, and what it says is made from the newes
 
 from daemon.core.context import Context
 from daemon.core.effects import Send
+from daemon.core.membership import component_of
 from daemon.core.model.ids import public_id
 from daemon.core.model.incident import Action, Delivery, Incident, Kind
 from daemon.core.policy import Hours, PerPriority, SinkInfo
@@ -244,7 +245,9 @@ def _shown(ctx: Context, incident: Incident, delivery: Delivery) -> str:
     if delivery.kind == "pager":
         return "acknowledged" if incident.state == "acknowledged" else "open"
     if delivery.kind == "status_page":
-        return incident.priority
+        rows = ctx.state.incident_services(incident.id)
+        components = sorted({component_of(ctx, row.service) for row in rows if any(row.firing)})
+        return f"{incident.priority} {' '.join(components)}"
     return f"{incident.priority} {incident.owner} {incident.state} {incident.cleared}"
 
 
@@ -343,9 +346,11 @@ def delivered(ctx: Context, number: int, ref: str) -> None:
 
 
 def failed(ctx: Context, number: int, reason: str, detail: str) -> None:
-    """An outbox row was given up."""
+    """An outbox row was given up, or (`dropped`) is not wanted any more. A create may still be retried by a person."""
     row = _settle(ctx, number)
-    if row is not None:
+    if row is not None and number == row.create and reason != "dropped":
+        ctx.state.put(ctx.state.by_send, number, row.id)
+    if row is not None and reason != "dropped":
         ctx.note(row.incident, "failed", f"{row.purpose} at {row.sink}: {reason}" + (f" ({detail})" if detail else ""))
 
 

@@ -189,6 +189,8 @@ class Engine:
             case ClockStepped():
                 self.now_ms = ctx.now = max(self.now_ms, record.at)
                 clock_stepped(ctx, record)
+                if record.by > 0:
+                    self._alert(ctx, self_alert(SelfNoticed(ctx.now, "clock-step", "", _STEPPED, True)))
             case PolicyChanged():
                 policy_changed(ctx, record)
             case _:
@@ -336,8 +338,9 @@ def self_alert(record: SelfNoticed) -> ParsedAlert:
         replica="",
         emitter=SELF_SOURCE,
         invented_end=False,
-        event=False,
+        event=record.cause == "clock-step",
     )
 
 
-_CRITICAL = frozenset({"deadline-failed", "clock-step"})
+_CRITICAL = frozenset({"deadline-failed"})
+_STEPPED = "the clock stepped forward: waits were moved along, and no alert lapses by it"

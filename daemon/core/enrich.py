@@ -1,5 +1,7 @@
 """Step 3: what an alert is about. Service and environment from labels, tier and owner from the catalogue."""
 
+from functools import lru_cache
+
 import msgspec
 
 from daemon.core.model.alert import RANK, ParsedAlert
@@ -103,5 +105,6 @@ def owner_of(policy: Policy, service: str, labels: bytes) -> tuple[str, str]:
     return policy.fallback_team, ""
 
 
+@lru_cache(maxsize=4_096)
 def _is_collector(value: str, collectors: tuple[str, ...]) -> bool:
     return any(value == name or value.endswith(("-" + name, "/" + name, "_" + name)) for name in collectors)

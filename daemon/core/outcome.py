@@ -9,6 +9,7 @@ from daemon.core.lifecycle import after
 from daemon.core.membership import index_services
 from daemon.core.model.alert import Alert
 from daemon.core.model.incident import Incident
+from daemon.core.policy import HOUR
 from daemon.core.priority import rank_of, reckon
 from daemon.core.raises import raise_if_worse, ring_again
 
@@ -148,7 +149,13 @@ def acknowledgement_lapses(ctx: Context, incident: Incident) -> None:
 
 
 def close_incident(ctx: Context, incident: Incident, actor: str) -> None:
-    """The end: the incident, what was merged into it, its rows and members leave for history."""
+    """The end: the incident, what was merged into it, its rows and members leave for history.
+
+    While a sink has still to be told of it, it stays: what was never said could not be said then.
+    """
+    if not actor and any(one.sends for one in ctx.state.incident_deliveries(incident.id)):
+        ctx.state.arm(incident, "due_close", ctx.now + HOUR)
+        return
     incident.state = after(incident.state, "close")
     incident.closed_at = ctx.now
     ctx.state.arm(incident, "due_close", 0)

@@ -8,7 +8,7 @@ in a batch is in `dirty`; the images of these rows are what the store writes to 
 
 from collections.abc import Iterable, Iterator
 from heapq import heapify, heappop, heappush
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol
 
 import msgspec
 
@@ -18,11 +18,34 @@ from daemon.core.model.change import Change
 from daemon.core.model.incident import Delivery, Incident, IncidentService
 from daemon.core.model.memory import Apart, Given
 from daemon.core.model.silence import Silence
+from daemon.core.table import (
+    ALERT,
+    APART,
+    CHANGE,
+    DELIVERY,
+    EMITTER,
+    GIVEN,
+    INCIDENT,
+    SERVICE,
+    SILENCE,
+    Table,
+)
 
-ALERT, INCIDENT, SERVICE, DELIVERY, EMITTER, SILENCE, CHANGE, GIVEN, APART = range(1, 10)
-"""Kinds of entity, as they stand in `live`. Numbers are never used again for something else."""
+__all__ = [
+    "ALERT",
+    "APART",
+    "CHANGE",
+    "DEADLINES",
+    "DELIVERY",
+    "EMITTER",
+    "GIVEN",
+    "INCIDENT",
+    "SERVICE",
+    "SILENCE",
+    "State",
+    "StoredRow",
+]
 
-T = TypeVar("T", Alert, Incident, IncidentService, Delivery, Emitter, Silence, Change, Given, Apart)
 _MISSING: Any = object()
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -33,10 +56,6 @@ DEADLINES: dict[int, tuple[str, ...]] = {
     SILENCE: ("due_change", "due_remind"),
     CHANGE: ("due_forget",),
 }
-
-
-COUNTS: dict[int, tuple[str, ...]] = {INCIDENT: ("cells", "loud"), SERVICE: ("firing",)}
-"""Lists that are counted in, in place: a row that is opened for change gets copies of its own."""
 
 
 class StoredRow(Protocol):
@@ -61,54 +80,6 @@ class StoredRow(Protocol):
     def extra(self) -> bytes:
         """What is kept beside the image, outside the digest (annotations)."""
         ...
-
-
-class Table(Generic[T]):
-    """Entities of one kind by id."""
-
-    def __init__(self, kind: int, state: "State") -> None:
-        self.kind = kind
-        self.rows: dict[int, T] = {}
-        self._state = state
-        self._own = COUNTS.get(kind, ())
-
-    def get(self, number: int) -> T | None:
-        """The entity, to be read only; None if there is none."""
-        return self.rows.get(number)
-
-    def __getitem__(self, number: int) -> T:
-        return self.rows[number]
-
-    def edit(self, number: int) -> T:
-        """The entity, to be changed; it counts as changed in this batch. Raises KeyError."""
-        row = self.touch(number)
-        self._state.dirty[number] = self.kind
-        return row
-
-    def touch(self, number: int) -> T:
-        """As `edit`, but for what is no part of `live` (refresh data): undone, yet not written."""
-        row = self.rows[number]
-        state = self._state
-        if number not in state.saved:
-            state.saved.add(number)
-            old: Any = row
-            state.log.append((self.rows, number, old.__copy__()))
-            for name in self._own:
-                setattr(row, name, getattr(row, name).copy())
-        return row
-
-    def add(self, row: T) -> T:
-        """Takes a new entity in; its `id` comes from `State.new_id`."""
-        self._state.put(self.rows, row.id, row)
-        self._state.saved.add(row.id)
-        self._state.dirty[row.id] = self.kind
-        return row
-
-    def remove(self, number: int) -> None:
-        """Takes the entity out; its last image goes to history."""
-        self._state.removed[number] = self.rows[number]
-        self._state.drop(self.rows, number)
-        self._state.dirty[number] = self.kind
 
 
 class State:
@@ -363,8 +334,9 @@ class State:
                 self.of_service.setdefault((row.service, row.environment), {})[number] = None
         for number, delivery in sorted(self.deliveries.rows.items()):
             self.delivery_ids.setdefault(delivery.incident, {})[number] = None
-            for send in delivery.sends:
-                self.by_send[send] = number
+            for send in (delivery.create, *delivery.sends):
+                if send and (send in delivery.sends or not delivery.confirmed):
+                    self.by_send[send] = number
         self._index_memory()
 
     def _index_memory(self) -> None:
