@@ -19,6 +19,7 @@ from daemon import log
 from daemon import outbox_orders as orders
 from daemon import outbox_rules as rules
 from daemon.batching import NotDurable
+from daemon.core.records import AnyRecord, CommandGiven, DeliveryFailed
 from daemon.outbox_attempts import Attempts
 from daemon.outbox_ends import Ends, measure
 from daemon.outbox_lanes import Lane, Lanes, Queue, QueueKey, Sinks, queue_key
@@ -125,6 +126,54 @@ class Outbox:
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
+
+    # ---- what a person does with dead letters -----------------------------------------------------------
+    async def retry(self, row: OutboxRow, actor: str) -> str:
+        """Tries a dead letter again, rendered anew; why that cannot be, "" when it is under way. Raises NotDurable.
+
+        What an attempt with an unclear outcome may have made is looked for first.
+        """
+        number, lane = row.send.id, self._lane(row)
+        if number in self._where:
+            return "it is being tried already"
+        if lane is None:
+            return f"there is no sink {row.send.sink!r} in the configuration any more; add it again, or drop this"
+        if row.send.delivery not in self._runtime.engine.state.deliveries.rows:
+            return "its incident has been closed, so nothing is left to say; drop it"
+        fresh = rules.revived(row, lane.sink.idempotency, self._runtime.now_ms())
+        self._where[number] = queue_key(row)
+        try:
+            await self._runtime.submit(self._noted(row, actor, "tried again"), [fresh])
+        except NotDurable:
+            del self._where[number]
+            raise
+        self._ends.revive(row)
+        self.add([fresh])
+        return ""
+
+    async def drop(self, row: OutboxRow, actor: str, reason: str) -> str:
+        """Ends a dead letter that nobody needs any more; why that cannot be, "" when it is done. Raises NotDurable."""
+        if row.send.id in self._where:
+            return "it is being tried again"
+        now = self._runtime.now_ms()
+        ended = DeliveryFailed(now, row.send.id, Reason.DROPPED.value, reason)
+        await self._runtime.submit([ended, *self._noted(row, actor, f"dropped: {reason}")], [rules.dropped(row, now)])
+        self._ends.revive(row)
+        self._release(row.send.id)
+        for key, queue in self._queues.items():
+            if any(waiting.send.delivery == row.send.delivery for waiting in queue.rows.values()):
+                self._wake(key)
+        return ""
+
+    def _noted(self, row: OutboxRow, actor: str, what: str) -> list[AnyRecord]:
+        """A line in the timeline, while the incident is in the state."""
+        state, send = self._runtime.engine.state, row.send
+        delivery = state.deliveries.get(send.delivery)
+        incident = state.root(delivery.incident) if delivery is not None else 0
+        if incident not in state.incidents.rows:
+            return []
+        text = f"{send.action} of {send.purpose} at {send.sink}: {what}"
+        return [CommandGiven(self._runtime.now_ms(), "", actor, "note", incident, {"text": text})]
 
     def unfinished(self) -> int:
         """How many rows are not finished."""

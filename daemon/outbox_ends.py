@@ -43,6 +43,13 @@ class Ends:
         if row.state == "dead":
             self._notices.remember(row)
 
+    def revive(self, row: OutboxRow) -> None:
+        """It is tried again, or nobody wants it any more: it keeps nothing back, and nobody is told of it."""
+        known = self.failed.get(row.send.delivery)
+        if known is not None and known.send.id == row.send.id:
+            del self.failed[row.send.delivery]
+        self._notices.forget(row.send.id)
+
     def is_dead(self, number: int) -> bool:
         """Whether that create was dead-lettered (what was held as unclear will not become clearer)."""
         return any(row.send.id == number and row.state == "dead" for row in self.failed.values())

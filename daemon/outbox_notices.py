@@ -45,6 +45,10 @@ class Notices:
         if not self._own(row):
             self._said[DEAD, row.send.sink] = None
 
+    def forget(self, number: int) -> None:
+        """The row is not dead any more; the next tick finds out whether anything still is."""
+        self._dead.pop(number, None)
+
     def dead(self, row: OutboxRow, now: int) -> list[AnyRecord]:
         """What to tell the engine in the transaction in which the row dies; the next tick knows that it was said."""
         if self._own(row):

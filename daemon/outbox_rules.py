@@ -89,6 +89,12 @@ def recovered(row: OutboxRow, idempotency: Idempotency, now: int) -> OutboxRow:
     return _unclear(row, idempotency)
 
 
+def revived(row: OutboxRow, idempotency: Idempotency, now: int) -> OutboxRow:
+    """A dead row that a person tries again: its time to give up begins anew."""
+    fresh = replace(row, state="waiting", attempts=0, next_at=now, first_try_at=0, reason="", detail="")
+    return replace(fresh, state="unsure") if row.unsure_at and must_look(row, idempotency) else fresh
+
+
 def _unclear(row: OutboxRow, idempotency: Idempotency) -> OutboxRow:
     """The row after an attempt that may have been delivered: repeated, looked for, or held."""
     if must_look(row, idempotency) or held_when_unclear(row, idempotency):

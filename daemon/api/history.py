@@ -16,7 +16,7 @@ from daemon.core.model.ids import public_id
 from daemon.core.state import State
 from daemon.core.view_json import rfc3339_or_none
 from daemon.store.base import OutboxRow, StoreError
-from daemon.store.queries import Queries
+from daemon.store.queries import DeadLetterRow, Queries
 
 T = TypeVar("T")
 
@@ -82,6 +82,22 @@ class History:
         """Reference and state of such an incident, named as in `one`; empty when there is none."""
         row = await self._read(lambda: self._find(name, number))
         return ("", "") if row is None else (f"INC-{row['number']}", row["state"])
+
+    async def dead_letters(self, after: int, limit: int) -> list[DeadLetterRow]:
+        """What could not be read, oldest first."""
+        return await self._read(lambda: self._queries.dead_letters(after=after, limit=limit))
+
+    async def dead_letter(self, number: int) -> DeadLetterRow | None:
+        """One of them; None when it is gone."""
+        return await self._read(lambda: self._queries.dead_letter(number))
+
+    async def dead_sends(self, after: int, limit: int) -> list[OutboxRow]:
+        """What sinks were to be told and was given up, oldest first."""
+        return await self._read(lambda: self._queries.outbox(states=("dead",), after=after, limit=limit))
+
+    async def dead_send(self, number: int) -> OutboxRow | None:
+        """One of them; None when it is gone."""
+        return await self._read(lambda: self._queries.dead_send(number))
 
     def _find(self, name: str, number: int) -> RowMapping | None:
         if number:
