@@ -9,7 +9,7 @@ from typing import assert_never
 
 import msgspec
 
-from daemon.core import changes, dedup, delivery, membership, silencing, suppress
+from daemon.core import changes, dedup, delivery, lapse, membership, silencing, suppress
 from daemon.core.acts import act
 from daemon.core.context import Context
 from daemon.core.correlate import SELF_SOURCE, find_home
@@ -198,9 +198,9 @@ class Engine:
 
     def _alert(self, ctx: Context, parsed: ParsedAlert) -> Alert | None:
         """An alert through the steps: deduplicate (and enrich), correlate, suppress, count."""
-        known = self.state.alerts.rows.get(self.state.by_key.get(parsed.key, 0))
+        known = dedup.newest(self.state, parsed.key)
         counted = (known.severity, membership.service_key(known)) if known is not None else None
-        seen = dedup.see(ctx, parsed)
+        seen = dedup.see(ctx, parsed, known)
         alert = seen.alert
         ctx.count("alerts", seen.outcome)
         if alert is None:
@@ -208,7 +208,8 @@ class Engine:
         if seen.outcome in ("continued", "changed", "ended"):
             ctx.homes.clear()
         if seen.outcome in ("opened", "continued"):
-            alert.held = suppress.reasons_for(ctx, alert)
+            if self.state.active_silences or alert.held:
+                alert.held = suppress.reasons_for(ctx, alert)
             find_home(ctx, alert, seen.before)
         elif seen.outcome == "changed" and alert.incident and seen.recount and counted:
             alert = self.state.alerts.edit(alert.id)
@@ -265,7 +266,7 @@ class Engine:
         match field:
             case "due_end":
                 alert = state.alerts.rows[number]
-                if dedup.look_again(ctx, alert) in ("lapsed", "expired") and alert.incident:
+                if lapse.look_again(ctx, alert) in ("lapsed", "expired") and alert.incident:
                     membership.end_member(ctx, state.alerts.edit(number))
             case "due_settle":
                 settle(ctx, state.incidents.edit(number))

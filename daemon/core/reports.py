@@ -24,7 +24,7 @@ def report(ctx: Context, record: CommandGiven, index: int) -> Reply:
     priority = given.get("priority", "")
     if priority not in ("", "P1", "P2", "P3", "P4", "P5"):
         return Reply(index, "invalid", f"there is no priority {priority!r}; there are P1 to P5")
-    alert = see(ctx, _as_alert(record, title, severity, ctx.state.next_id)).alert
+    alert = see(ctx, _as_alert(record, title, severity, ctx.state.next_id), None).alert
     if alert is None:
         return Reply(index, "invalid", "the report could not be taken")
     incident = membership.open_incident(ctx, alert)
