@@ -6,12 +6,14 @@ import os
 import random
 import signal
 import socket
+import ssl
+import sys
 from collections.abc import Coroutine
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from daemon import log, metrics, wiring
-from daemon.access import OperatorTokenError, operator_token
+from daemon.access import Keys, OperatorTokenError, operator_token
 from daemon.api import app as api
 from daemon.api.front import Front
 from daemon.api.history import History
@@ -21,7 +23,7 @@ from daemon.assembly import Assembly
 from daemon.clock import SystemClock
 from daemon.emergency import Emergency
 from daemon.http_client import HttpClient
-from daemon.listening import Listener, ListenError, bind
+from daemon.listening import Listener, ListenError, bind, certificate, load_certificate, raise_file_limit
 from daemon.outbox import Outbox
 from daemon.runtime import Runtime
 from daemon.settings import ConfigError
@@ -45,12 +47,14 @@ def run(config: Path | None) -> int:
     try:
         assembly = wiring.configured(config)
         address = assembly.settings.listen.internal
+        tls = certificate(assembly.settings.tls)
         bound = bind(address.host, address.port)
     except (ConfigError, wiring.CannotStart, ListenError) as error:
         log.START_FAILED(text=str(error))
         return COULD_NOT
+    raise_file_limit()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(Daemon(config, assembly, bound).run())
+        return runner.run(Daemon(config, assembly, bound, tls).run())
 
 
 def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
@@ -74,8 +78,12 @@ def build_version() -> str:
 class Daemon:
     """One daemon, from start to stop."""
 
-    def __init__(self, config: Path | None, assembly: Assembly, bound: socket.socket) -> None:
-        self._config, self._assembly, self._socket = config, assembly, bound
+    def __init__(
+        self, config: Path | None, assembly: Assembly, bound: socket.socket, tls: ssl.SSLContext | None
+    ) -> None:
+        self._config, self._assembly, self._socket, self._tls = config, assembly, bound, tls
+        # As it listens, whatever a later configuration says.
+        self._loopback = assembly.settings.listen.internal.loopback
         self._clock = SystemClock()
         self._version = build_version()
         self._stop = asyncio.Event()
@@ -128,39 +136,53 @@ class Daemon:
         self._runtime.on_sends = self._outbox.add
         self._outbox.start(self._runtime.recovered.outbox)
         self._outbox.add(early)
-        self._open_doors(token, path)
+        queries = Queries(reading(path))
+        self._keys = Keys(token, await asyncio.to_thread(queries.tokens))
+        self._open_doors(queries)
         gc.collect()
         gc.freeze()
+        # Alerts are no garbage: with the defaults every seventieth new one would start a collection.
+        gc.set_threshold(50_000, 20, 50)
         await self._listener.start()
         self._note_configuration()
         self._spawn(self._refresh_daily())
         log.STARTED(
             listen=self._listener.address, version=self._version, mode=settings.mode, store=str(path), pid=os.getpid()
         )
+        log.OPERATOR_TOKEN(path=str(path.with_name("operator.token")))
+        self._greet()
 
-    def _open_doors(self, token: str, path: Path) -> None:
-        settings = self._assembly.settings
-        self._intake = Intake(wiring.sources(self._assembly), wiring.Receiver(self._runtime))
+    def _greet(self) -> None:
+        """A person at a terminal gets a link that opens the door to a browser, once; it stands in no log."""
+        if sys.stderr.isatty() and not self._assembly.settings.open_login:
+            url = f"{self._listener.url}/login?code={self._keys.sessions.code()}"
+            sys.stderr.write(f"\nOpen in a browser (works once, for 15 minutes):\n  {url}\n\n")
+            sys.stderr.flush()
+
+    def _open_doors(self, queries: Queries) -> None:
+        settings, sources = self._assembly.settings, wiring.sources(self._assembly)
+        self._intake = Intake(sources, wiring.Receiver(self._runtime), settings.limits, self._keys)
         self._surface = Surface(
             runtime=self._runtime,
-            history=History(Queries(reading(path))),
+            history=History(queries),
             sources=wiring.types(self._assembly),
+            senders=sources,
             link_base=settings.external_url,
             version=self._version,
             started_ms=self._clock.wall_ms(),
+            keys=self._keys,
+            outbox=self._outbox,
         )
-        front = Front(
+        self._front = Front(
             self._intake,
             api.build(self._surface),
-            wiring.access(settings, token),
+            wiring.access(settings, self._keys, sources, loopback=self._loopback),
             healthy=lambda: not self._stop.is_set(),
             ready=lambda: self._runtime.healthy and not self._stop.is_set(),
             reload=self.reload,
             observe=self._observe,
         )
-        self._front, self._token = front, token
-        self._listener = Listener(front, self._socket)
-        log.OPERATOR_TOKEN(path=str(path.with_name("operator.token")))
+        self._listener = Listener(self._front, self._socket, settings.limits, self._tls)
 
     async def _observe(self) -> None:
         await observe_state(self._runtime)
@@ -180,7 +202,9 @@ class Daemon:
         async with self._reloading:
             try:
                 fresh = await asyncio.to_thread(wiring.configured, self._config)
-            except (ConfigError, wiring.CannotStart) as error:
+                if self._tls is not None and fresh.settings.tls is not None:
+                    load_certificate(self._tls, fresh.settings.tls)
+            except (ConfigError, wiring.CannotStart, ListenError) as error:
                 log.RELOAD_FAILED(text=str(error))
                 metrics.CONFIG_RELOAD_SUCCESSFUL.set(0)
                 return str(error)
@@ -192,13 +216,18 @@ class Daemon:
         for key in ("listen", "store"):
             if getattr(before, key) != getattr(now, key):
                 log.CONFIG_NOTICE(key=key, text="changed; it holds from the next start on")
+        if (now.tls is None) != (self._tls is None):
+            log.CONFIG_NOTICE(key="tls", text="changed; it holds from the next start on")
         await self._runtime.reload(fresh.policy)
         self._assembly = fresh
         self._outbox.set_sinks(fresh.sinks, wiring.timing(now), wiring.style(now))
         self._set_emergency(fresh)
-        self._intake.replace(wiring.sources(fresh))
+        sources = wiring.sources(fresh)
+        self._intake.replace(sources, now.limits)
+        self._listener.keeper.limits = now.limits
         self._surface.sources, self._surface.link_base = wiring.types(fresh), now.external_url
-        self._front.access = wiring.access(before if now.listen != before.listen else now, self._token)
+        self._surface.senders = sources
+        self._front.access = wiring.access(now, self._keys, sources, loopback=self._loopback)
         self._note_configuration()
         log.RELOADED(policy=fresh.policy.digest, mode=now.mode)
 

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from daemon.access import Issued
 from daemon.core.effects import Reply
 from daemon.core.records import AlertSeen, AnyRecord, Contact, Refresh, Refreshed
 from daemon.store.base import DeadLetter, OutboxRow
@@ -26,11 +27,11 @@ class NotDurable(Exception):
 class Submission:
     """What one sender wants to be durable, and the future that is set when all of it is.
 
-    rows, letters: written with the last of the records. patient: waits for a store that is in
-    trouble, instead of being told so.
+    rows, letters, tokens: written with the last of the records; gone: dead letters that are removed
+    with it. patient: waits for a store that is in trouble, instead of being told so.
     """
 
-    __slots__ = ("done", "letters", "patient", "records", "replies", "rows", "taken")
+    __slots__ = ("done", "gone", "letters", "patient", "records", "replies", "rows", "taken", "tokens")
 
     def __init__(
         self,
@@ -38,10 +39,13 @@ class Submission:
         records: Sequence[AnyRecord] = (),
         rows: Sequence[OutboxRow] = (),
         letters: Sequence[DeadLetter] = (),
+        tokens: Sequence[Issued] = (),
         *,
+        gone: Sequence[int] = (),
         patient: bool = False,
     ) -> None:
         self.done, self.records, self.rows, self.letters, self.patient = done, records, rows, letters, patient
+        self.tokens, self.gone = tokens, gone
         self.replies: Replies = [None] * len(records)
         self.taken = 0
 

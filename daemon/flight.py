@@ -24,6 +24,8 @@ class Flight:
         last = [part.submission for part in parts if part.last]
         batch.outbox = [*self.sends, *(row for one in last for row in one.rows)]
         batch.dead_letters = [*batch.dead_letters, *(letter for one in last for letter in one.letters)]
+        batch.letters_gone = [number for one in last for number in one.gone]
+        batch.tokens = [token for one in last for token in one.tokens]
 
     def settle(self) -> None:
         """It is durable: everybody is answered."""

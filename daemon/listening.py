@@ -2,11 +2,17 @@
 
 import asyncio
 import contextlib
+import resource
 import socket
+import ssl
 from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
+
+from daemon.connection import Connection, Doorkeeper
+from daemon.settings.limits import LIMITS, Limits
+from daemon.settings.sections import Tls
 
 KEEP_ALIVE_S = 330
 """Idle connections stay: Prometheus posts every minute over one, and would lose alerts on one that just closes."""
@@ -38,6 +44,37 @@ def bind(host: str, port: int) -> socket.socket:
     return bound
 
 
+def raise_file_limit() -> None:
+    """As many open files as this process may have: each connection is one, and the store needs its own."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):  # Where that is not allowed, the old limit stays.
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def certificate(tls: Tls | None) -> ssl.SSLContext | None:
+    """What answers over TLS, None without `tls:`. Raises ListenError when certificate and key cannot be used."""
+    if tls is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    load_certificate(context, tls)
+    return context
+
+
+def load_certificate(context: ssl.SSLContext, tls: Tls) -> None:
+    """Connections from now on get this certificate. Raises ListenError; what was in force then stays."""
+    # Tried apart first: a key that does not fit would leave the new certificate behind without one.
+    for one in (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), context):
+        try:
+            # Without a callback OpenSSL would ask for a passphrase on the terminal.
+            one.load_cert_chain(tls.cert_file, tls.key_file, password=lambda: "")
+        except (OSError, ssl.SSLError) as error:
+            text = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
+            remedy = "give a certificate and its own key, as PEM, the key without a passphrase"
+            raise ListenError(f"tls: {tls.cert_file}, {tls.key_file}: {text}; {remedy}") from None
+
+
 class _Server(uvicorn.Server):
     """uvicorn without its signal handlers: the composition root has its own."""
 
@@ -48,14 +85,20 @@ class _Server(uvicorn.Server):
 
 
 class Listener:
-    """Serves one ASGI application on a bound socket from `start` to `stop`."""
+    """Serves one ASGI application on a bound socket from `start` to `stop`.
 
-    def __init__(self, app: Any, bound: socket.socket) -> None:
-        self._socket = bound
+    `keeper.limits` may be set anew at any time.
+    """
+
+    def __init__(
+        self, app: Any, bound: socket.socket, limits: Limits = LIMITS, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self._socket, self.tls = bound, tls
+        self.keeper = Doorkeeper(limits)
         self._server = _Server(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=self.keeper.protocol(Connection),
                 loop="none",
                 ws="none",
                 lifespan="off",
@@ -66,6 +109,7 @@ class Listener:
                 proxy_headers=False,
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=GRACE_S,
+                ssl_context_factory=None if tls is None else lambda config, default: tls,
             )
         )
         self.task: asyncio.Task[None] | None = None
@@ -75,6 +119,11 @@ class Listener:
         """host:port as it is listened on."""
         host, port = self._socket.getsockname()[:2]
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    @property
+    def url(self) -> str:
+        """The address with its scheme."""
+        return f"{'http' if self.tls is None else 'https'}://{self.address}"
 
     async def start(self) -> None:
         """Returns when connections are answered."""

@@ -105,6 +105,8 @@ LONG_SILENCE = Event(
     "warning",
     "A silence of more than 7 days was made over the compatible API; what it holds pages nobody.",
 )
+TOKEN_ISSUED = Event("token_issued", "info", "A token was made: for whom, with which role, by whom.")
+TOKEN_REVOKED = Event("token_revoked", "info", "A token does not work any more: whose it was, and who revoked it.")
 API_FAILED = Event("api_failed", "error", "A bug: a request to the API raised inside samband; it was answered 500.")
 
 LIBRARY = Event("library", "info", "A line of a library's own logger; `logger` names it.")

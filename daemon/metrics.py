@@ -64,6 +64,12 @@ INTAKE_SECONDS = _histogram(
 INTAKE_BYTES = _counter(
     "intake_bytes_total", "Bytes of bodies read on the intake paths, after decompression.", "source"
 )
+CONNECTIONS_CUT = _counter(
+    "connections_cut_total",
+    "Connections that were cut off, by reason: silent (said nothing), 408 (the head of a request took too long), 431 (it "
+    "was too long), 503 (too many connections).",
+    "reason",
+)
 DEAD_LETTERS = _counter(
     "dead_letters_total",
     "Dead letters written: what a known sender sent and could not be read, or a sink never took, by origin "

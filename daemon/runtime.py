@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from time import perf_counter
 
 from daemon import log, metrics
+from daemon.access import Issued
 from daemon.batching import NotDurable, Part, Queue, RefreshBuffer, Replies, Submission
 from daemon.clock import Clock, EngineTime
 from daemon.committing import IDLE_S, Committer
@@ -150,6 +151,16 @@ class Runtime:
         self._admit(1, RECORDS_MAX)
         await self._enqueue(letters=[letter])
 
+    async def drop_letter(self, number: int) -> None:
+        """Removes a dead letter that is done with; returns when that is durable. Raises NotDurable."""
+        self._admit(1, RECORDS_MAX)
+        await self._enqueue(gone=[number])
+
+    async def write_token(self, token: Issued) -> None:
+        """Makes a token durable, issued or revoked. Raises NotDurable."""
+        self._admit(1, 2 * RECORDS_MAX)
+        await self._enqueue(tokens=[token])
+
     async def reload(self, policy: Policy) -> None:
         """Another policy, from a barrier between two batches on; returns when that is durable."""
         before = self._policy
@@ -189,13 +200,15 @@ class Runtime:
         records: Sequence[AnyRecord] = (),
         rows: Sequence[OutboxRow] = (),
         letters: Sequence[DeadLetter] = (),
+        tokens: Sequence[Issued] = (),
         *,
+        gone: Sequence[int] = (),
         patient: bool = False,
     ) -> Replies:
         if self._task is None or self._task.done():
             raise NotDurable("stopping", 5)
         done: asyncio.Future[Replies] = asyncio.get_running_loop().create_future()
-        self._queue.add(Submission(done, records, rows, letters, patient=patient))
+        self._queue.add(Submission(done, records, rows, letters, tokens, gone=gone, patient=patient))
         metrics.QUEUE_RECORDS.set(self._queue.count)
         self._wake.set()
         return await done

@@ -1,13 +1,13 @@
 """From the configuration to what the parts of the daemon ask, and between parts that do not know each other."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from daemon import log
 from daemon import outbox_rules as rules
-from daemon.access import Access, digest
+from daemon.access import Access, Keys, digest
 from daemon.assembly import Assembly, assemble
 from daemon.batching import Replies
 from daemon.clock import SystemClock
@@ -16,6 +16,7 @@ from daemon.core.model.change import ParsedChange
 from daemon.core.model.ids import public_id
 from daemon.core.records import AnyRecord, ChangeSeen, CommandGiven
 from daemon.outbox_orders import Style
+from daemon.quota import OpenAlerts
 from daemon.runtime import NotDurable, Runtime
 from daemon.settings import Settings, load
 from daemon.settings.check import Finding, check
@@ -66,6 +67,7 @@ class Receiver:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self.now_ms = runtime.now_ms
+        self.within = OpenAlerts(runtime.engine.state).within
 
     async def intake(self, alerts: list[ParsedAlert]) -> None:
         """See `sources.receiver.Receiver`."""
@@ -136,10 +138,16 @@ def types(assembly: Assembly) -> dict[str, str]:
     return {name: source.type for name, source in assembly.sources.items()}
 
 
-def access(settings: Settings, token: str) -> Access:
-    """Who may ask, beside the intake."""
-    loopback = settings.listen.internal.loopback
-    return Access(token, open_=settings.open_login and loopback, metrics_open=loopback or settings.metrics == "open")
+def access(settings: Settings, keys: Keys, sources: Mapping[str, Source], *, loopback: bool) -> Access:
+    """Who may ask, beside the intake. loopback: whether it listens there and nowhere else."""
+    return Access(
+        keys,
+        open_=settings.open_login,
+        loopback=loopback,
+        metrics_open=settings.metrics == "open",
+        proxies=settings.trusted_proxies,
+        sources={name: one.tokens for name, one in sources.items()},
+    )
 
 
 def timing(settings: Settings) -> rules.Timing:

@@ -12,7 +12,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from daemon import log
-from daemon.api import alerts, changes, holds, incidents, mirror, models, verbs
+from daemon.api import alerts, changes, dead_letters, explain, holds, incidents, mirror, models, tokens, verbs
 from daemon.api.history import HistoryError
 from daemon.api.openapi import describe_intake
 from daemon.api.replies import MISSING, REFUSALS, answer, no_incident, refusal, words
@@ -41,7 +41,10 @@ def build(surface: Surface) -> FastAPI:
     verbs.mount(app, surface)
     holds.mount(app, surface)
     changes.mount(app, surface)
+    dead_letters.mount(app, surface)
+    explain.mount(app, surface)
     mirror.mount(app, surface)
+    tokens.mount(app, surface)
     describe_intake(app)
     return app
 

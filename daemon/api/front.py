@@ -4,18 +4,25 @@ Only `/-/healthy` and `/-/ready` answer anybody, and they say nothing.
 """
 
 from collections.abc import Awaitable, Callable
+from urllib.parse import parse_qs
 
 import orjson
 
 from daemon import metrics
-from daemon.access import Access, foreign_page, presented
-from daemon.sources.answers import Answer, failure
-from daemon.sources.body import Receive, Scope, Send
+from daemon.access import Access, Arrival
+from daemon.access.door import Verdict
+from daemon.access.keys import COOKIE, SESSION_SECONDS
+from daemon.sources.answers import Answer, am_method, am_not_found, failure, unavailable
+from daemon.sources.body import Body, BodyError, ClientGone, Message, Receive, Scope, Send
 from daemon.sources.http import Intake
 
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 PLAIN = (b"content-type", b"text/plain; charset=utf-8")
+HOME = b"/api/v1/incidents"
+"""Where a browser goes that has logged in."""
+SHORT_BODY_BYTES_MAX = 1024 * 1024
+"""Bodies beside the intake are short: what a person says about an incident."""
 
 
 class Front:
@@ -44,42 +51,82 @@ class Front:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request. Anything but HTTP is refused by the server before."""
         method, path = scope["method"], scope["path"]
+        came = self.access.arrival(scope)
+        scope["client"], scope["scheme"], scope["stranger"] = (came.client, 0), came.scheme, came.stranger
         if Intake.handles(method, path):
             await self._intake(scope, receive, send)
-        elif path.startswith("/-/") or path == "/metrics":
-            await (await self._own(method, path, scope)).send(send)
-        elif actor := self.access.actor(scope["headers"]):
-            scope["actor"] = actor
-            await self._api(scope, receive, send)
-        else:
-            await self._refuse(scope).send(send)
+            return
+        verdict = self.access.judge(method, path, scope["headers"], came)
+        if verdict.status:
+            await _refused(method, path, verdict).send(send)
+        elif path.startswith("/-/") or path in ("/metrics", "/login"):
+            await (await self._own(method, path, scope, came)).send(send)
+        elif verdict.caller is not None:
+            scope["actor"], scope["role"] = verdict.caller.name, verdict.caller.role
+            await self._ask_api(scope, receive, send)
 
-    async def _own(self, method: str, path: str, scope: Scope) -> Answer:
-        match path, method:
-            case "/-/healthy", "GET" | "HEAD":
+    async def _ask_api(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Reads the body within the limits, and hands it to the API whole."""
+        if scope["method"] in ("GET", "HEAD", "DELETE"):
+            await self._api(scope, receive, send)
+            return
+        announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+        with Body(self._intake.limits, self._intake.buffered, announced.decode("latin-1")) as body:
+            try:
+                raw = await body.read(receive, SHORT_BODY_BYTES_MAX)
+            except ClientGone:
+                return
+            except BodyError as error:
+                if error.retry_after_s:
+                    await unavailable(error.retry_after_s, error.text, error.status).send(send)
+                else:
+                    await failure(error.status, error.text).send(send)
+                return
+            await self._api(scope, _given(raw, receive), send)
+
+    async def _own(self, method: str, path: str, scope: Scope, came: Arrival) -> Answer:
+        match path:
+            case "/-/healthy":
                 return _plain(200, b"healthy\n") if self._healthy() else _plain(503, b"unhealthy\n")
-            case "/-/ready", "GET" | "HEAD":
+            case "/-/ready":
                 return _plain(200, b"ready\n") if self._ready() else _plain(503, b"not ready\n")
-            case "/metrics", "GET" | "HEAD":
-                if not self.access.may_scrape(scope["headers"]):
-                    return self._refuse(scope)
+            case "/login":
+                return self._log_in(scope, came)
+            case "/metrics":
                 await self._observe()
                 return Answer(200, metrics.exposition(), ((b"content-type", metrics.CONTENT_TYPE.encode()),))
-            case "/-/reload", "POST" | "PUT":
-                if not self.access.actor(scope["headers"]):
-                    return self._refuse(scope)
+            case _:
                 problems = await self._reload()
                 return failure(422, problems) if problems else Answer(200, orjson.dumps({"reloaded": True}))
-            case (("/-/healthy" | "/-/ready" | "/metrics" | "/-/reload"), _):
-                return failure(405, f"{method[:20]} is not answered here")
-            case _:
-                return failure(404, "there is nothing here")
 
-    def _refuse(self, scope: Scope) -> Answer:
-        """401 without a fitting token; 403 where none is needed, and a foreign web page asked."""
-        if self.access.open and presented(scope["headers"]) is None:
-            return failure(403, foreign_page(scope["headers"]) or "refused")
-        return failure(401, "a token is needed: Authorization: Bearer TOKEN (operator.token beside the store)")
+    def _log_in(self, scope: Scope, came: Arrival) -> Answer:
+        """A link that works once becomes a session of the local operator."""
+        given = parse_qs(scope["query_string"].decode("latin-1")).get("code", [""])
+        session = self.access.keys.sessions.redeem(given[0])
+        if not session:
+            return failure(403, "this link has been used, or is too old: start samband again, or use operator.token")
+        flags = f"; Max-Age={SESSION_SECONDS:.0f}; Path=/; HttpOnly; SameSite=Strict"
+        cookie = COOKIE + b"=" + session.encode() + flags.encode() + (b"; Secure" if came.scheme == "https" else b"")
+        headers = ((b"location", HOME), (b"set-cookie", cookie), (b"cache-control", b"no-store"))
+        return Answer(303, b"", (*headers, (b"referrer-policy", b"no-referrer")))
+
+
+def _refused(method: str, path: str, verdict: Verdict) -> Answer:
+    if "/api/v2/" in path and verdict.status == 404:
+        return am_not_found(path)
+    if "/api/v2/" in path and verdict.status == 405:
+        return am_method(method, ",".join(verdict.allowed))
+    return failure(verdict.status, verdict.text)
+
+
+def _given(raw: bytes, receive: Receive) -> Receive:
+    """Hands out the body at once; after it whatever comes (the sender that goes away)."""
+    waiting: list[Message] = [{"type": "http.request", "body": raw, "more_body": False}]
+
+    async def next_message() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return next_message
 
 
 def _plain(status: int, text: bytes) -> Answer:

@@ -2,13 +2,16 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, TypeVar
 
 from fastapi import Header, Query
 
+from daemon.access import Keys
 from daemon.api.history import History
+from daemon.outbox import Outbox
 from daemon.runtime import Runtime
+from daemon.sources.senders import Source
 
 SLICE_S = 0.002
 """So long a listing may hold the event loop before others get their turn."""
@@ -28,7 +31,7 @@ T = TypeVar("T")
 
 @dataclass
 class Surface:
-    """The daemon as the API sees it. sources: name -> type, of what is configured now."""
+    """The daemon as the API sees it. sources: name -> type, of what is configured now; senders: how they are read."""
 
     runtime: Runtime
     history: History
@@ -36,6 +39,9 @@ class Surface:
     link_base: str
     version: str
     started_ms: int
+    keys: Keys
+    outbox: Outbox
+    senders: Mapping[str, Source] = field(default_factory=dict)
 
 
 class Pace:

@@ -2,7 +2,7 @@
 
 import typer
 
-from daemon.cli import alerts, check, db, demo, incidents, replay, run
+from daemon.cli import alerts, check, db, demo, explain, incidents, replay, run, token
 
 app = typer.Typer(
     name="samband",
@@ -17,9 +17,11 @@ app.command()(run.run)
 app.command()(check.check)
 app.command()(replay.replay)
 app.command()(demo.demo)
+app.command()(explain.explain)
 app.add_typer(incidents.app, name="incidents")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(db.app, name="db")
+app.add_typer(token.app, name="token")
 
 
 @app.callback(invoke_without_command=True)

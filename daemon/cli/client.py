@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import ssl
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -36,12 +37,12 @@ TokenOption = Annotated[
 class Client:
     """One daemon. Every failure ends the command: a refusal with exit 1, anything else with exit 2."""
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, certificate: str = "") -> None:
         parts = urlsplit(url if "://" in url else f"http://{url}")
         if parts.scheme not in ("http", "https") or not parts.hostname:
             stop(f"{url}: not the address of a daemon; it looks like http://127.0.0.1:8112")
         self.url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-        self._parts, self._token = parts, token
+        self._parts, self._token, self._certificate = parts, token, certificate
 
     def get(self, path: str, query: Mapping[str, str] | None = None) -> Any:
         """The answer to a GET."""
@@ -51,6 +52,10 @@ class Client:
     def post(self, path: str, body: object) -> Any:
         """The answer to a POST."""
         return self._ask("POST", path, json.dumps(body).encode())
+
+    def delete(self, path: str) -> Any:
+        """The answer to a DELETE."""
+        return self._ask("DELETE", path)
 
     def items(self, path: str, query: Mapping[str, str], limit: int) -> Iterator[Any]:
         """The items of a listing, page after page; 0: all of them."""
@@ -70,9 +75,8 @@ class Client:
             headers["content-type"] = "application/json"
         if self._token:
             headers["authorization"] = f"Bearer {self._token}"
-        kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
         try:
-            connection = kind(self._parts.hostname or "", self._parts.port, timeout=TIMEOUT_S)
+            connection = self._connection()
             connection.request(method, self._parts.path.rstrip("/") + path, body, headers)
             response = connection.getresponse()
             raw = response.read(ANSWER_BYTES_MAX)
@@ -85,6 +89,17 @@ class Client:
             return json.loads(raw)
         except ValueError:
             stop(f"{self.url}: answered something that is no JSON; is that samband?")
+
+    def _connection(self) -> http.client.HTTPConnection:
+        """Over TLS the daemon's own certificate is asked for when it is known, by whatever name; else a trusted one."""
+        host, port = self._parts.hostname or "", self._parts.port
+        if self._parts.scheme != "https":
+            return http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
+        context = ssl.create_default_context(cafile=self._certificate or None)
+        if self._certificate:
+            context.check_hostname = False
+            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        return http.client.HTTPSConnection(host, port, timeout=TIMEOUT_S, context=context)
 
     def _refused(self, status: int, raw: bytes) -> None:
         text = _reason(raw)
@@ -102,7 +117,10 @@ def connect(config: Path | None, url: str, token: str) -> Client:
     address = settings.listen.internal
     host = _EVERYWHERE.get(address.host, address.host)
     host = f"[{host}]" if ":" in host else host
-    return Client(f"http://{host}:{address.port}", token or _operator_token(Path(settings.store.path)))
+    known = token or _operator_token(Path(settings.store.path))
+    if settings.tls is not None:
+        return Client(f"https://{host}:{address.port}", known, settings.tls.cert_file)
+    return Client(f"http://{host}:{address.port}", known)
 
 
 def incident_path(name: str) -> str:

@@ -54,7 +54,22 @@ def _with_plugins(reading: Reading, data: Mapping[str, Any]) -> dict[str, Any]:
         file = store.get("path", "state/samband.db")
         if isinstance(file, str) and file:
             whole["store"] = {**store, "path": str(reading.absolute(("store", "path"), file))}
+    if isinstance(data.get("tls"), dict):
+        whole["tls"] = _certificate(reading, data["tls"])
     return whole
+
+
+def _certificate(reading: Reading, tls: Mapping[str, Any]) -> dict[str, Any]:
+    """The paths of certificate and key absolute; for a daemon they must be there."""
+    found = dict(tls)
+    for name in ("cert_file", "key_file"):
+        file = tls.get(name)
+        if isinstance(file, str) and file:
+            path = reading.absolute(("tls", name), file)
+            found[name] = str(path)
+            if reading.read_secrets and not path.is_file():
+                reading.problem(("tls", name), f"there is no file {path}", "name a PEM file that is there")
+    return found
 
 
 def _cross_check(reading: Reading, settings: Settings) -> None:

@@ -1,5 +1,6 @@
 """The configuration as a whole. Every field is described once, where it is declared."""
 
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,10 +10,13 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from daemon.settings import sections
 from daemon.settings.entries import ServiceEntry, Team
 from daemon.settings.hours import Window, check_holidays, host_zone, parse_window, zone
+from daemon.settings.limits import LIMITS, Limits
 from daemon.settings.problems import KeyPath, Place
 from daemon.settings.section import guarded, later
 from daemon.settings.sources import DEFAULT_SOURCES
 from daemon.settings.yaml_file import Places
+
+Network = IPv4Network | IPv6Network
 
 
 class Settings(BaseSettings):
@@ -34,8 +38,11 @@ class Settings(BaseSettings):
     mode: Literal["live", "shadow"] = Field("live", description="shadow decides and records all, and sends nothing")
     listen: sections.Listen = Field(sections.Listen(), description="host:port, or {internal, public_page}")
     external_url: str = Field("", description="Address under which people reach it, for links in pages and tickets")
-    tls: Any = guarded("{cert_file, key_file}")
-    trusted_proxies: Any = later("Addresses of proxies whose X-Forwarded-For counts")
+    tls: sections.Tls | None = Field(None, description="{cert_file, key_file}: answers over TLS, and nothing else")
+    trusted_proxies: tuple[Network, ...] = Field(
+        (), description="Addresses or networks of proxies whose X-Forwarded-For, -Proto and -Host are believed"
+    )
+    limits: Limits = Field(LIMITS, description="How much a sender may ask")
     login: Any = Field(None, description="open: nobody needs a token, on loopback only. Others are not active yet")
     metrics: Literal["open", "token"] = Field("token", description="open: /metrics needs no token off loopback either")
     timezone: str = Field(default_factory=host_zone, description="IANA name; by default the host's")
@@ -101,6 +108,17 @@ class Settings(BaseSettings):
         if value:
             check_holidays(value)
         return value
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _networks(cls, value: Any) -> Any:
+        found = []
+        for text in value if isinstance(value, list | tuple) else [value]:
+            try:
+                found.append(ip_network(text, strict=False))
+            except ValueError:
+                raise ValueError("must be addresses or networks; write for example [127.0.0.1, 10.0.0.0/24]") from None
+        return tuple(found)
 
     @field_validator("external_url")
     @classmethod

@@ -80,6 +80,13 @@ class Store(Section):
         return self
 
 
+class Tls(Section):
+    """The certificate with which it answers. Read again at every reload."""
+
+    cert_file: str = Field(min_length=1, description="Certificate, with the chain that leads to its root, as PEM")
+    key_file: str = Field(min_length=1, description="Its private key, as PEM, without a passphrase")
+
+
 class Fallback(Section):
     """Who gets what nobody owns, and incidents about samband itself."""
 

@@ -1,6 +1,7 @@
 """Answers of the intake paths, as bytes; two forms: samband's own, and Alertmanager's."""
 
 from collections.abc import Sequence
+from math import ceil
 from typing import Any
 
 import msgspec
@@ -35,30 +36,28 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 def failure(status: int, text: str, **more: Any) -> Answer:
-    """Our own form of a refusal: `{"error": text}`; a 413 or 408 also ends the connection."""
+    """Our own form of a refusal: `{"error": text}`."""
     headers: tuple[tuple[bytes, bytes], ...] = ()
     if status == 401:
         headers = ((b"www-authenticate", b'Bearer realm="samband"'),)
-    elif status in (408, 413):
-        headers = ((b"connection", b"close"),)
     return Answer(status, orjson.dumps({"error": text, **more}), headers)
 
 
-def unavailable(seconds: float, text: str) -> Answer:
-    """503 with Retry-After in whole seconds, at least one."""
-    retry = str(max(1, round(seconds))).encode()
-    return Answer(503, orjson.dumps({"error": text}), ((b"retry-after", retry),))
+def unavailable(seconds: float, text: str, status: int = 503, **more: Any) -> Answer:
+    """503, or 429, with Retry-After in whole seconds, at least one."""
+    retry = str(max(1, ceil(seconds))).encode()
+    return Answer(status, orjson.dumps({"error": text, **more}), ((b"retry-after", retry),))
 
 
 def accepted(count: int, rejected: Sequence[Rejected]) -> Answer:
     """200 with what was taken and what was not; 422 when there were items and none could be read."""
-    body = orjson.dumps(
-        {
-            "accepted": count,
-            "rejected": [{"index": one.index, "reason": one.reason} for one in rejected],
-        }
-    )
+    body = orjson.dumps({"accepted": count, "rejected": listed(rejected)})
     return Answer(422 if rejected and not count else 200, body)
+
+
+def listed(rejected: Sequence[Rejected]) -> list[dict[str, Any]]:
+    """Rejected items as they are shown to their sender."""
+    return [{"index": one.index, "reason": one.reason} for one in rejected]
 
 
 # ---- Alertmanager's forms ------------------------------------------------------------------------

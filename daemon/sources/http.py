@@ -12,22 +12,18 @@ from functools import partial
 import msgspec
 
 from daemon import log, metrics
+from daemon.access import Keys
 from daemon.core.model.alert import ParsedAlert
+from daemon.settings.limits import LIMITS, Limits
 from daemon.sources import answers, pagerduty_events
 from daemon.sources.answers import Answer
-from daemon.sources.body import (
-    BODY_BYTES_MAX,
-    BodyError,
-    ClientGone,
-    Receive,
-    Scope,
-    Send,
-    read_body,
-    unpack,
-)
+from daemon.sources.body import Body, BodyError, Buffered, ClientGone, Receive, Scope, Send, unpack
 from daemon.sources.formats.base import Context, Format, Parsed, Rejected, Unreadable
-from daemon.sources.formats.registry import FORMATS, HOOKS
+from daemon.sources.formats.common import NOT_JSON
+from daemon.sources.nesting import too_deep
+from daemon.sources.rates import OVER_RETRY_S, Rates
 from daemon.sources.receiver import Receiver, Unavailable
+from daemon.sources.remains import Remains
 from daemon.sources.senders import (
     AM_ALERTS,
     HOOKS_PREFIX,
@@ -39,12 +35,12 @@ from daemon.sources.senders import (
     Source,
 )
 
-DEAD_LETTER_BYTES_MAX = 1024 * 1024
 PIECE_BYTES = 256 * 1024
 PIECE_ITEMS = 128
 """Larger arrays are parsed in pieces, so that the loop is never held for more than about a millisecond."""
 
-REFUSALS_LOGGED_EVERY_S = 60.0
+UNPACKED_APART_BYTES = 1024
+"""Longer compressed bodies are unpacked in a thread: a small one can become large, and that takes a while."""
 
 _NATIVE_TYPES = frozenset(
     {"", "application/json", "application/x-ndjson", "application/ndjson", "application/jsonl", "application/jsonlines",
@@ -53,28 +49,33 @@ _NATIVE_TYPES = frozenset(
 
 
 class Intake:
-    """The ASGI application for the intake paths. `handles` says which requests are its own."""
+    """The ASGI application for the intake paths. `handles` says which requests are its own.
+
+    keys: the tokens that samband issued.
+    """
 
     def __init__(
         self,
         sources: Mapping[str, Source],
         receiver: Receiver,
-        body_bytes_max: int = BODY_BYTES_MAX,
+        limits: Limits = LIMITS,
+        keys: Keys | None = None,
     ) -> None:
-        self._receiver, self._limit = receiver, body_bytes_max
-        self._logged: dict[tuple[str, int], float] = {}
+        self._receiver, self._keys, self.limits = receiver, keys, limits
+        self.buffered = Buffered()
+        self._rates = Rates(time.monotonic, limits)
+        self._remains = Remains(receiver)
         self.replace(sources)
 
-    def replace(self, sources: Mapping[str, Source]) -> None:
-        """Other sources are in force from the next request on."""
-        self._senders = Senders(sources)
-        self._events = pagerduty_events.PagerDutyEvents(sources, self._receiver, self._keep)
-        self._received = {
-            (source.name, form.name, status): metrics.ALERTS_RECEIVED.labels(source.name, form.name, status)
-            for source in sources.values()
-            for form in _formats_of(source)
-            for status in ("firing", "resolved")
-        }
+    def replace(self, sources: Mapping[str, Source], limits: Limits | None = None) -> None:
+        """Other sources, and other limits if they are given, are in force from the next request on."""
+        self.limits = self._rates.limits = limits or self.limits
+        self._senders = Senders(sources, self._keys)
+        self._events = pagerduty_events.PagerDutyEvents(
+            sources, self._receiver, self._remains.keep, self._rates, self.limits
+        )
+        self._remains.replace(sources)
+        self._rates.keep(sources)
 
     @staticmethod
     def handles(method: str, path: str) -> bool:
@@ -88,7 +89,7 @@ class Intake:
         return False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request."""
+        """Answers one request; `scope["stranger"]` says why it is not one of this machine (`access.Arrival`)."""
         path: str = scope["path"]
         client = scope.get("client")
         request = Request(
@@ -97,15 +98,17 @@ class Intake:
             scope["headers"],
             client[0] if client else "",
             path.endswith(AM_ALERTS),
+            scope["stranger"],
         )
         source = ""
         try:
-            if path in pagerduty_events.PATHS:
-                source, answer = await self._events.take(request, partial(self._read, request, receive))
-            else:
-                found, form = self._senders.identify(request)
-                source = found.name
-                answer = await self._take(request, found, form, receive)
+            with Body(self.limits, self.buffered, request.header(b"content-length")) as body:
+                if path in pagerduty_events.PATHS:
+                    source, answer = await self._events.take(request, partial(self._read, request, body, receive))
+                else:
+                    found, form = self._senders.identify(request)
+                    source = found.name
+                    answer = await self._take(request, found, form, body, receive)
         except Refused as refused:
             answer = refused.answer
         except ClientGone:
@@ -116,34 +119,53 @@ class Intake:
             answer = answers.failure(500, "samband failed on this request; its log says how")
         metrics.INTAKE_REQUESTS.labels(source, str(answer.status)).inc()
         if answer.status >= 400:
-            self._log_refusal(source, path, answer)
+            self._remains.refused(source, path, answer)
         await answer.send(send)
 
-    async def _read(self, request: Request, receive: Receive, limit: int) -> bytes:
-        """The body, unpacked. Raises BodyError."""
-        raw = await read_body(receive, min(limit, self._limit))
+    async def _read(self, request: Request, body: Body, receive: Receive, limit: int) -> bytes:
+        """A body of at most `limit` bytes, unpacked, its nesting looked at. Raises BodyError."""
+        raw = await body.read(receive, limit)
+        plain = await self._unpacked(request, body, raw, limit)
+        if too_deep(plain, self.limits.nesting_depth_max):
+            raise BodyError(400, self._too_deep())
+        return plain
+
+    def _too_deep(self) -> str:
+        return f"nested more deeply than {self.limits.nesting_depth_max} levels (limits.nesting_depth_max)"
+
+    async def _unpacked(self, request: Request, body: Body, raw: bytes, limit: int) -> bytes:
         encoding = request.header(b"content-encoding")
-        return unpack(raw, encoding, min(limit, self._limit)) if encoding else raw
+        if not encoding:
+            return raw
+        limit = min(limit, self.limits.body_bytes_max)
+        if len(raw) <= UNPACKED_APART_BYTES:
+            plain = unpack(raw, encoding, limit)
+        else:
+            plain = await asyncio.to_thread(unpack, raw, encoding, limit)
+        body.count(len(plain))
+        return plain
 
     # ---- the body --------------------------------------------------------------------------------
-    async def _take(self, request: Request, source: Source, form: Format, receive: Receive) -> Answer:
+    async def _take(self, request: Request, source: Source, form: Format, body: Body, receive: Receive) -> Answer:
         try:
-            raw = await read_body(receive, self._limit)
+            self._rates.admit(source.name)
+            raw = await body.read(receive, self.limits.body_bytes_max)
         except BodyError as error:
             return self._body_failure(request, error)
         began = time.perf_counter()
         try:
             self._check_type(request, raw)
-            encoding = request.header(b"content-encoding")
-            body = unpack(raw, encoding, self._limit) if encoding else raw
-            metrics.INTAKE_BYTES.labels(source.name).inc(len(body))
-            parsed = await self._parse(body, form, self._context(request, source))
+            plain = await self._unpacked(request, body, raw, self.limits.body_bytes_max)
+            metrics.INTAKE_BYTES.labels(source.name).inc(len(plain))
+            if too_deep(plain, self.limits.nesting_depth_max):
+                raise Unreadable(self._too_deep(), "too_deep")
+            parsed = await self._parse(plain, form, self._context(request, source))
         except BodyError as error:
             if error.status in (400, 415):
-                await self._bury(source, form, "encoding", error.text, raw)
+                await self._remains.bury(source, form, "encoding", error.text, raw)
             return self._body_failure(request, error)
         except Unreadable as error:
-            await self._bury(source, form, error.code, error.text, raw)
+            await self._remains.bury(source, form, error.code, error.text, raw)
             return (
                 answers.am_unreadable(error.status, error.text, error.code)
                 if request.mirror
@@ -156,17 +178,30 @@ class Intake:
 
     async def _hand_over(self, request: Request, source: Source, form: Format, parsed: Parsed) -> Answer:
         """Gives the alerts to the engine, and answers when they are durable."""
-        if parsed.alerts:
+        self._rates.spend(source.name, len(parsed.alerts) + len(parsed.rejected))
+        alerts = await self._receiver.within(parsed.alerts, self.limits.open_alerts_max)
+        over = len(parsed.alerts) - len(alerts)
+        if alerts:
             try:
-                await self._receiver.intake(parsed.alerts)
+                await self._receiver.intake(alerts)
             except Unavailable as error:
                 return answers.unavailable(error.retry_after_s, f"cannot be made durable now: {error.reason}")
-            self._count(source, form, parsed)
+            self._remains.accepted(source, form, msgspec.structs.replace(parsed, alerts=alerts))
         if parsed.rejected:
-            await self._bury_items(source, form, parsed.rejected, len(parsed.alerts))
+            await self._remains.bury_items(source, form, parsed.rejected, len(parsed.alerts))
+        if over:
+            return self._over(source, form, parsed, over)
         if request.mirror:
             return answers.am_rejected(parsed.rejected) if parsed.rejected else answers.AM_OK
-        return answers.accepted(len(parsed.alerts), parsed.rejected)
+        return answers.accepted(len(alerts), parsed.rejected)
+
+    def _over(self, source: Source, form: Format, parsed: Parsed, over: int) -> Answer:
+        """New alerts of a source that has as many open ones as it may: the sender keeps them, and comes again."""
+        self._remains.over(source, form, "open_alerts_max", over)
+        most = f"{self.limits.open_alerts_max} alerts open (limits.open_alerts_max)"
+        text = f"the source {source.name} has {most}; {over} new ones of this request were not taken"
+        taken = len(parsed.alerts) - over
+        return answers.unavailable(OVER_RETRY_S, text, 429, accepted=taken, rejected=answers.listed(parsed.rejected))
 
     def _context(self, request: Request, source: Source) -> Context:
         return Context(
@@ -176,6 +211,7 @@ class Intake:
             ignored=source.ignored,
             resolves=source.resolves,
             resolve_timeout_ms=source.resolve_timeout_ms,
+            limits=self.limits,
         )
 
     @staticmethod
@@ -190,15 +226,17 @@ class Intake:
 
     @staticmethod
     def _body_failure(request: Request, error: BodyError) -> Answer:
+        if error.retry_after_s:
+            return answers.unavailable(error.retry_after_s, error.text, error.status)
         if request.mirror and error.status == 415:
             return answers.am_media_type(error.text)
         return answers.failure(error.status, error.text)
 
-    @staticmethod
-    async def _parse(body: bytes, form: Format, context: Context) -> Parsed:
-        pieces = _pieces(body)
+    async def _parse(self, body: bytes, form: Format, context: Context) -> Parsed:
+        """The alerts of a body. Raises BodyError 413 when they are too many, and Unreadable."""
+        pieces = _pieces(body, self.limits.batch_alerts_max)
         if pieces is None:
-            return form.parse(body, context)
+            return self._counted(form.parse(body, context))
         alerts: list[ParsedAlert] = []
         rejected: list[Rejected] = []
         skewed = 0
@@ -210,75 +248,27 @@ class Intake:
             await asyncio.sleep(0)
         return Parsed(alerts, rejected, skewed)
 
-    # ---- what stays behind -----------------------------------------------------------------------
-    def _count(self, source: Source, form: Format, parsed: Parsed) -> None:
-        firing = sum(1 for alert in parsed.alerts if alert.firing)
-        for status, number in (
-            ("firing", firing),
-            ("resolved", len(parsed.alerts) - firing),
-        ):
-            if number:
-                self._received[source.name, form.name, status].inc(number)
-        if parsed.skewed:
-            metrics.CLOCK_SKEW.labels(source.name).inc(parsed.skewed)
-
-    async def _bury_items(self, source: Source, form: Format, rejected: list[Rejected], good: int) -> None:
-        codes: dict[str, int] = {}
-        for one in rejected:
-            codes[one.code] = codes.get(one.code, 0) + 1
-        for code, number in codes.items():
-            metrics.ALERTS_REJECTED.labels(source.name, form.name, code).inc(number)
-        first = rejected[0]
-        text = f"{len(rejected)} of {len(rejected) + good} items rejected; item {first.index}: {first.reason}"
-        log.ITEMS_REJECTED(
-            source=source.name,
-            rejected=len(rejected),
-            accepted=good,
-            first=first.reason[:300],
-        )
-        await self._keep(source, first.code, text, b"\n".join(one.raw for one in rejected))
-
-    async def _bury(self, source: Source, form: Format, code: str, text: str, raw: bytes) -> None:
-        metrics.ALERTS_REJECTED.labels(source.name, form.name, code).inc()
-        await self._keep(source, code, text, raw)
-
-    async def _keep(self, source: Source, code: str, text: str, raw: bytes) -> None:
-        cut = "" if len(raw) <= DEAD_LETTER_BYTES_MAX else f" (cut from {len(raw)} bytes)"
-        try:
-            await self._receiver.dead_letter(source.name, text[:500] + cut, raw[:DEAD_LETTER_BYTES_MAX])
-        except Unavailable:
-            metrics.DEAD_LETTERS_LOST.inc()
-            return
-        metrics.DEAD_LETTERS.labels(source.name, code).inc()
-
-    def _log_refusal(self, source: str, path: str, answer: Answer) -> None:
-        """One line a minute for each source and status; `samband_intake_requests_total` counts them all."""
-        now = time.monotonic()
-        if now - self._logged.get((source, answer.status), -REFUSALS_LOGGED_EVERY_S) < REFUSALS_LOGGED_EVERY_S:
-            return
-        self._logged[source, answer.status] = now
-        log.REQUEST_REFUSED(
-            source=source,
-            path=path[:200],
-            status=answer.status,
-            answer=answer.body[:300].decode("utf-8", "replace"),
-        )
+    def _counted(self, parsed: Parsed) -> Parsed:
+        if len(parsed.alerts) + len(parsed.rejected) > self.limits.batch_alerts_max:
+            raise _too_many(self.limits.batch_alerts_max)
+        return parsed
 
 
-def _formats_of(source: Source) -> list[Format]:
-    forms = [HOOKS[source.type]] if source.type in HOOKS else []
-    return forms + ([FORMATS[source.type]] if source.type in FORMATS else [])
-
-
-def _pieces(body: bytes) -> Iterator[tuple[int, bytes]] | None:
+def _pieces(body: bytes, most: int) -> Iterator[tuple[int, bytes]] | None:
     """A large JSON array as smaller ones, each with the index of its first item; None for anything else."""
     if len(body) < PIECE_BYTES or body[:1] != b"[":
         return None
     try:
         items = msgspec.json.decode(body, type=list[msgspec.Raw])
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except NOT_JSON:
         return None
+    if len(items) > most:
+        raise _too_many(most)
     return (
         (first, b"[" + b",".join(items[first : first + PIECE_ITEMS]) + b"]")
         for first in range(0, len(items), PIECE_ITEMS)
     )
+
+
+def _too_many(most: int) -> BodyError:
+    return BodyError(413, f"more than {most} alerts in one request (limits.batch_alerts_max); send fewer at a time")

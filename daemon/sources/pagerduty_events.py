@@ -15,11 +15,13 @@ import orjson
 
 from daemon import metrics
 from daemon.access import digest, matching
+from daemon.settings.limits import Limits
 from daemon.sources.answers import Answer
 from daemon.sources.body import BodyError
 from daemon.sources.formats import pagerduty_events as events
 from daemon.sources.formats.base import Context
 from daemon.sources.formats.pagerduty_events import Invalid, Route
+from daemon.sources.rates import OVER_RETRY_S, Rates
 from daemon.sources.receiver import Receiver, Unavailable
 from daemon.sources.senders import Request, Source
 
@@ -46,8 +48,10 @@ class _Sender(msgspec.Struct, frozen=True):
 class PagerDutyEvents:
     """The two paths. bury: keeps what a known sender sent and could not be read."""
 
-    def __init__(self, sources: Mapping[str, Source], receiver: Receiver, bury: Bury) -> None:
-        self._receiver, self._bury = receiver, bury
+    def __init__(
+        self, sources: Mapping[str, Source], receiver: Receiver, bury: Bury, rates: Rates, limits: Limits
+    ) -> None:
+        self._receiver, self._bury, self._rates, self._limits = receiver, bury, rates, limits
         self._senders: dict[str, _Sender] = {}
         self._keys: dict[str, tuple[bytes, ...]] = {}
         for source in sources.values():
@@ -66,6 +70,8 @@ class PagerDutyEvents:
             body = await read(BODY_BYTES_MAX)
             event = events.decode(body)
             sender = self._sender(event)
+            self._rates.admit(sender.source.name)
+            self._rates.spend(sender.source.name, 1)
             # From here on nothing can carry the key further, even when it stands in the details as well.
             kept = events.without_key(event)
             event = events.decode(kept)
@@ -105,8 +111,14 @@ class PagerDutyEvents:
             await self._receiver.acknowledge(events.key_of(dedup_key, route), route.source)
         else:
             source = sender.source
-            context = Context(source.name, self._receiver.now_ms(), client, resolves=source.resolves)
+            context = Context(
+                source.name, self._receiver.now_ms(), client, resolves=source.resolves, limits=self._limits
+            )
             alert = events.alert_of(event, dedup_key, sender.route, context)
+            if not await self._receiver.within([alert], self._limits.open_alerts_max):
+                metrics.ALERTS_REJECTED.labels(source.name, events.NAME, "open_alerts_max").inc()
+                most = f"{self._limits.open_alerts_max} alerts open (limits.open_alerts_max)"
+                return _later(429, OVER_RETRY_S, f"the source {sender.route.source} has {most}")
             await self._receiver.intake([alert])
             status = "firing" if alert.firing else "resolved"
             metrics.ALERTS_RECEIVED.labels(source.name, events.NAME, status).inc()
@@ -130,9 +142,8 @@ def _refused(status: int, errors: list[str], *headers: tuple[bytes, bytes]) -> A
 def _unread(error: BodyError) -> Answer:
     if error.status in (429, 503):
         return _later(error.status, error.retry_after_s, error.text)
-    close = ((b"connection", b"close"),) if error.status in (408, 413) else ()
     text = f"Event object is too large: {error.text}" if error.status == 413 else error.text
-    return _refused(error.status, [text], *close)
+    return _refused(error.status, [text])
 
 
 def _later(status: int, seconds: float, text: str) -> Answer:

@@ -21,6 +21,10 @@ class Receiver(Protocol):
         """Engine time."""
         ...
 
+    async def within(self, alerts: list[ParsedAlert], open_max: int) -> list[ParsedAlert]:
+        """The alerts without those that are new while their source has `open_max` open ones."""
+        ...
+
     async def intake(self, alerts: list[ParsedAlert]) -> None:
         """Takes the alerts of one request."""
         ...

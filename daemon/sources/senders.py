@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from daemon.access import foreign_page, matching, presented
+from daemon.access import Caller, Keys, matching, presented
+from daemon.access.routes import SEND
 from daemon.sources import answers
 from daemon.sources.answers import Answer
 from daemon.sources.formats.base import RESOLVE_TIMEOUT_MS, Format
@@ -33,13 +34,17 @@ class Source(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct):
-    """One request on its way. mirror: the answers are Alertmanager's."""
+    """One request on its way. mirror: the answers are Alertmanager's.
+
+    stranger: why it is no request of a program on this machine, "" when it is one.
+    """
 
     method: str
     path: str
     headers: list[tuple[bytes, bytes]]
     client: str
     mirror: bool
+    stranger: str = ""
 
     def header(self, name: bytes) -> str:
         """The first field of this name, "" without."""
@@ -58,10 +63,13 @@ class Refused(Exception):
 
 
 class Senders:
-    """The configured sources, and who among them may have sent a request."""
+    """The configured sources, and who among them may have sent a request.
 
-    def __init__(self, sources: Mapping[str, Source]) -> None:
-        self._sources = dict(sources)
+    keys: the tokens that samband issued; one of role ingest does in place of the source's own.
+    """
+
+    def __init__(self, sources: Mapping[str, Source], keys: Keys | None = None) -> None:
+        self._sources, self._keys = dict(sources), keys
 
     def identify(self, request: Request) -> tuple[Source, Format]:
         """The source that the path and the token name, and the format it speaks there. Raises Refused."""
@@ -86,9 +94,14 @@ class Senders:
         """The source of this name, if the request may use it. Without a token that fits nobody learns which exist."""
         source = self._sources.get(name)
         given = presented(request.headers)
+        caller = self._issued(given)
         if source is None:
-            raise (self._unauthorised() if self._guarded(given) else Refused(self._missing(request)))
-        if not source.tokens:
+            known = caller or not self._guarded(given)
+            raise (Refused(self._missing(request)) if known else self._unauthorised())
+        if caller is not None:
+            if caller.source not in ("", name):
+                raise Refused(answers.failure(403, f"this token sends for {caller.source} only"))
+        elif not source.tokens:
             self._allow_open(request)
         elif not matching(given, {name: source.tokens}):
             raise self._unauthorised()
@@ -102,7 +115,14 @@ class Senders:
         if not sources:
             raise Refused(self._missing(request))
         tokens = {source.name: source.tokens for source in sources.values() if source.tokens}
-        named = matching(presented(request.headers), tokens)
+        given = presented(request.headers)
+        caller = self._issued(given)
+        if caller is None:
+            named = matching(given, tokens)
+        else:
+            named = [name for name in sources if caller.source in ("", name)]
+            if not named:
+                raise Refused(answers.failure(403, f"this token sends for {caller.source} only"))
         if len(named) == 1:
             return sources[named[0]]
         unguarded = [name for name in sources if name not in tokens]
@@ -116,6 +136,13 @@ class Senders:
         text = f"several sources of type {kind}: {', '.join(sorted(named or unguarded))}; post to {prefix}"
         raise Refused(answers.am_failure(422, text) if request.mirror else answers.failure(422, text))
 
+    def _issued(self, given: bytes | None) -> Caller | None:
+        """Whose issued token it is, when its role sends alerts; one of another role is refused."""
+        caller = self._keys.find(given) if self._keys is not None and given is not None else None
+        if caller is not None and caller.role not in SEND:
+            raise Refused(answers.failure(403, "this token's role sends no alerts"))
+        return caller
+
     def _guarded(self, given: bytes | None) -> bool:
         """Whether an unknown name is answered 401 rather than 404: some source has a token, and none fits."""
         tokens = {source.name: source.tokens for source in self._sources.values() if source.tokens}
@@ -123,8 +150,8 @@ class Senders:
 
     @staticmethod
     def _allow_open(request: Request) -> None:
-        if reason := foreign_page(request.headers):
-            raise Refused(answers.failure(403, reason))
+        if request.stranger:
+            raise Refused(answers.failure(403, request.stranger))
 
     @staticmethod
     def _unauthorised() -> Refused:

@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from daemon.access import Issued
 from daemon.core.effects import Noted, Row, Send
 
 OutboxState = Literal["waiting", "sending", "done", "unsure", "dead", "superseded", "shadow"]
@@ -48,9 +49,9 @@ class Batch(msgspec.Struct):
     seq: the batch's own; the store holds seq - 1 before it. records: the journal's form of the
     inputs, count of them, and the digest of what they changed (b"" when only the outbox moved: then
     no journal row is made). policy, mode: in force while it was folded. rows: changed entities.
-    outbox: rows as they are to be from now on (new and changed). base: a copy of the engine's state
+    outbox, tokens: rows as they are to be from now on (new and changed). base: a copy of the engine's state
     as it was before this batch, so that folding again can start there: parts of MessagePack, each a
-    list of [kind, id, image, extra] (None: no copy).
+    list of [kind, id, image, extra] (None: no copy). letters_gone: dead letters that are done with.
     """
 
     scope: str
@@ -68,6 +69,8 @@ class Batch(msgspec.Struct):
     outbox: Sequence[OutboxRow] = ()
     timeline: Sequence[Noted] = ()
     dead_letters: Sequence[DeadLetter] = ()
+    letters_gone: Sequence[int] = ()
+    tokens: Sequence[Issued] = ()
     positions: bytes = b""
     base: Sequence[bytes] | None = None
 

@@ -8,6 +8,7 @@ from zlib import crc32
 
 import msgspec
 
+from daemon.access import Issued
 from daemon.core.effects import Noted
 from daemon.core.model.alert import Alert
 from daemon.core.model.incident import Delivery, Incident, IncidentService
@@ -156,3 +157,8 @@ def timeline_values(scope: int, line: Noted) -> Values:
 def dead_letter_values(scope: int, letter: DeadLetter) -> Values:
     """A row of `dead_letters`, without its running id."""
     return (scope, letter.at, letter.source, letter.reason, letter.raw)
+
+
+def token_values(scope: int, one: Issued) -> Values:
+    """A row of `tokens`."""
+    return (one.id, scope, one.name, one.role, one.source, one.digest, one.created_at, one.created_by, one.revoked_at)

@@ -12,6 +12,7 @@ import zstandard
 from sqlalchemy import ColumnElement, Engine, RowMapping, Select, Table, create_engine, select
 from sqlalchemy.pool import NullPool
 
+from daemon.access import Issued
 from daemon.store import schema
 from daemon.store.base import LiveRow, OutboxRow, StoreError
 from daemon.store.connection import open_reader
@@ -149,6 +150,22 @@ class Queries:
             DeadLetterRow(row["id"], row["at"], row["source"], row["reason"], row["raw"])
             for row in self._rows(query.limit(min(limit, PAGE_MAX)))
         ]
+
+    def tokens(self) -> list[Issued]:
+        """Every token that was issued, the oldest first."""
+        table = schema.tokens
+        columns = [table.c[name] for name in Issued.__struct_fields__]
+        query = select(*columns).where(self._own(table)).order_by(table.c.id)
+        return [Issued(**{str(name): value for name, value in row.items()}) for row in self._rows(query)]
+
+    def dead_letter(self, number: int) -> DeadLetterRow | None:
+        """One of them; None when it is gone."""
+        return next((one for one in self.dead_letters(after=number - 1, limit=1) if one.id == number), None)
+
+    def dead_send(self, number: int) -> OutboxRow | None:
+        """One outbox row that was given up; None when there is none of that id."""
+        found = self.outbox(states=("dead",), after=number - 1, limit=1)
+        return next((row for row in found if row.send.id == number), None)
 
     # ---- journal -----------------------------------------------------------------------------------
     def journal(self, *, after: int = 0, until: int = 1 << 62) -> Iterator[JournalRow]:

@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD = "0001"
+HEAD = "0002"
 """The revision that this build reads and writes; `migrations/versions` must end with it."""
 
 UNFINISHED = ("waiting", "sending", "unsure", "dead")
@@ -291,3 +291,18 @@ dead_letters = Table(
     _blob("raw"),
 )
 """What was authenticated and could not be read, or could not be folded."""
+
+tokens = Table(
+    "tokens",
+    metadata,
+    _key(),
+    _whole("scope"),
+    _text("name"),
+    _text("role"),
+    _text("source"),
+    _blob("digest"),
+    _whole("created_at"),
+    _text("created_by"),
+    _whole("revoked_at"),
+)
+"""Tokens that were issued, as SHA-256 digests; revoked_at: 0 while it works."""

@@ -23,6 +23,7 @@ from daemon.store.columns import (
     outbox_values,
     service_values,
     timeline_values,
+    token_values,
 )
 from daemon.store.connection import create_file, open_writer, reason_of, set_up, text_of
 from daemon.store.lock import LockFile
@@ -44,6 +45,8 @@ _DELIVERIES = insert(schema.history_deliveries)
 _OUTBOX = insert(schema.outbox, update=besides(schema.outbox, *_SENT))
 _TIMELINE = insert(schema.timeline, running=True)
 _DEAD_LETTERS = insert(schema.dead_letters, running=True)
+_LETTERS_GONE = delete(schema.dead_letters)
+_TOKENS = insert(schema.tokens, update=("revoked_at",))
 _BASES = insert(schema.bases)
 _BASE_ROWS = insert(schema.base_rows)
 
@@ -188,8 +191,12 @@ class SqliteStore:
             _OUTBOX.run(connection, [outbox_values(scope, row) for row in batch.outbox])
         if batch.timeline:
             _TIMELINE.run(connection, [timeline_values(scope, line) for line in batch.timeline])
+        if batch.tokens:
+            _TOKENS.run(connection, [token_values(scope, one) for one in batch.tokens])
         if batch.dead_letters:
             _DEAD_LETTERS.run(connection, [dead_letter_values(scope, letter) for letter in batch.dead_letters])
+        if batch.letters_gone:
+            _LETTERS_GONE.run(connection, [(number,) for number in batch.letters_gone])
 
     def _write_rows(self, connection: sqlite3.Connection, scope: int, rows: Sequence[Row]) -> None:
         live = [

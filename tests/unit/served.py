@@ -10,7 +10,8 @@ from typing import Any
 import aiohttp
 
 from daemon import wiring
-from daemon.access import Access
+from daemon.access import Access, Keys
+from daemon.access.origin import Network
 from daemon.api import app as api
 from daemon.api.front import Front
 from daemon.api.history import History
@@ -18,16 +19,29 @@ from daemon.api.observe import observe_state
 from daemon.api.surface import Surface
 from daemon.clock import SystemClock
 from daemon.core.policy import Policy
+from daemon.http_client import HttpClient
 from daemon.listening import Listener, bind
+from daemon.outbox import Outbox
+from daemon.outbox_rules import Timing
 from daemon.runtime import Runtime
+from daemon.settings.limits import Limits
 from daemon.sources.http import Intake
 from daemon.sources.senders import Source
 from daemon.store.queries import Queries, reading
 from daemon.store.sqlite import SqliteStore
+from sinks.base import Sink
 from tests.unit.kit import policy as make_policy
 
 OPERATOR = "operator-token-0123456789"
 OPEN = {"prometheus": Source("prometheus", "alertmanager"), "scripts": Source("scripts", "native")}
+
+
+class NoSinks:
+    """A configuration without any."""
+
+    def get(self, name: str, team: str) -> Sink:
+        """See `outbox_lanes.Sinks`."""
+        raise KeyError(name)
 
 
 @dataclass
@@ -40,6 +54,7 @@ class Served:
     intake: Intake
     queries: Queries
     reloads: list[str]
+    keys: Keys
 
     async def ask(
         self, method: str, path: str, body: bytes | None = None, **headers: str
@@ -62,6 +77,8 @@ async def served(
     open_: bool = True,
     policy: Policy | None = None,
     body_bytes_max: int = 1 << 20,
+    limits: Limits | None = None,
+    proxies: tuple[Network, ...] = (),
 ) -> AsyncIterator[Served]:
     """Starts it on a free port, and stops it in the daemon's own order."""
     wanted = OPEN if sources is None else sources
@@ -69,10 +86,13 @@ async def served(
     runtime = await Runtime.open(policy or make_policy(), SqliteStore(path, build="test"), SystemClock())
     await runtime.start()
     queries = Queries(reading(path))
-    intake = Intake(wanted, wiring.Receiver(runtime), body_bytes_max)
-    surface = Surface(
-        runtime, History(queries), {one.name: one.type for one in wanted.values()}, "https://s.example", "1", 1_000
-    )
+    bounds = limits or Limits(body_bytes_max=body_bytes_max)
+    keys = Keys(OPERATOR)
+    intake = Intake(wanted, wiring.Receiver(runtime), bounds, keys)
+    types = {one.name: one.type for one in wanted.values()}
+    http = HttpClient(1)
+    outbox = Outbox(runtime, NoSinks(), http, Timing(), seeded())
+    surface = Surface(runtime, History(queries), types, "https://s.example", "1", 1_000, keys, outbox, wanted)
     reloads: list[str] = []
 
     async def reload() -> str:
@@ -82,19 +102,26 @@ async def served(
     front = Front(
         intake,
         api.build(surface),
-        Access(OPERATOR, open_=open_, metrics_open=open_),
+        Access(
+            keys,
+            open_=open_,
+            loopback=open_,
+            proxies=proxies,
+            sources={one.name: one.tokens for one in wanted.values()},
+        ),
         healthy=lambda: True,
         ready=lambda: runtime.healthy,
         reload=reload,
         observe=lambda: observe_state(runtime),
     )
-    listener = Listener(front, bind("127.0.0.1", 0))
+    listener = Listener(front, bind("127.0.0.1", 0), bounds)
     await listener.start()
     try:
         async with aiohttp.ClientSession() as client:
-            yield Served(f"http://{listener.address}", client, runtime, intake, queries, reloads)
+            yield Served(f"http://{listener.address}", client, runtime, intake, queries, reloads, keys)
     finally:
         await listener.stop()
+        await http.close()
         with contextlib.suppress(Exception):
             await runtime.stop()
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from daemon.access import (
-    Access,
     OperatorTokenError,
     digest,
     foreign_page,
@@ -89,21 +88,3 @@ def test_operator_token_says_what_is_wrong_with_its_file(tmp_path: Path) -> None
         operator_token(path)
     with pytest.raises(OperatorTokenError, match="cannot be made"):
         operator_token(tmp_path / "missing" / "operator.token")
-
-
-def test_access() -> None:
-    good, bad, host = "Bearer operator", "Bearer other", "localhost:8112"
-    closed = Access("operator", open_=False, metrics_open=True)
-    assert closed.actor(headers(authorization=good)) == "operator"
-    assert closed.actor(headers(authorization=bad)) == ""
-    assert closed.actor(headers(host=host)) == ""
-    assert closed.may_scrape(headers(host=host))
-    assert not closed.may_scrape(headers(authorization=bad))
-    assert not closed.may_scrape(headers(host="rebound.example"))
-    opened = Access("operator", open_=True, metrics_open=False)
-    assert opened.actor(headers(host=host)) == "open"
-    assert opened.actor(headers(host="rebound.example")) == ""
-    assert opened.actor(headers(host="rebound.example", authorization=good)) == "operator"
-    strict = Access("operator", open_=False, metrics_open=False)
-    assert not strict.may_scrape(headers(host=host))
-    assert strict.may_scrape(headers(authorization=good))

@@ -211,6 +211,15 @@ async def test_openapi_describes_every_path(tmp_path: Path) -> None:
             "/api/v1/maintenance",
             "/api/v1/maintenance/{id}",
             "/api/v1/changes",
+            "/api/v1/dead-letters",
+            "/api/v1/dead-letters/{id}",
+            "/api/v1/dead-letters/{id}/{verb}",
+            "/api/v1/tokens",
+            "/api/v1/tokens/{token}",
+            "/api/v1/incidents/{incident}/explain",
+            "/api/v1/explain",
+            "/api/v1/tokens",
+            "/api/v1/tokens/{token}",
         }
         assert set(spec["paths"]["/api/v1/alerts"]) == {"get", "post"}
         assert (await it.ask("GET", "/api/v1/openapi.json"))[1] == spec

@@ -8,7 +8,8 @@ import pytest
 
 from daemon.core.model.alert import ParsedAlert
 from daemon.sources.formats import alertmanager, alertmanager_webhook
-from daemon.sources.formats.base import ANNOTATIONS_BYTES_MAX, LABELS_BYTES_MAX, Context, Parsed, Unreadable
+from daemon.settings.limits import LIMITS
+from daemon.sources.formats.base import Context, Parsed, Unreadable
 from daemon.sources.formats.common import TIME_MAX, TIME_MIN, base_url, parse_time
 from tests import shared_data
 
@@ -123,11 +124,11 @@ def test_annotations_carry_the_generator_url_and_give_it_back() -> None:
 
 def test_long_annotations_are_cut_and_long_labels_refused() -> None:
     alert = one({"labels": {"a": "b"}, "annotations": {"summary": "å" * 3000, "description": "d" * 300_000}})
-    assert len(alert.annotations) <= ANNOTATIONS_BYTES_MAX
+    assert len(alert.annotations) <= LIMITS.annotations_bytes_max
     cut = json.loads(alert.annotations)
     assert cut["summary"] == "å" * 3000
     assert cut["description"].endswith("…")
-    refused = parse({"labels": {"a": "x" * LABELS_BYTES_MAX}})
+    refused = parse({"labels": {"a": "x" * LIMITS.labels_bytes_max}})
     assert [one.code for one in refused.rejected] == ["labels_too_large"]
 
 

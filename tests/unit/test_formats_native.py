@@ -145,7 +145,8 @@ def test_bodies_that_are_none_of_the_shapes(body: bytes) -> None:
         ({"annotations": {"a": []}}, "wrong_type", "annotations.a"),
         ({"starts_at": 7}, "bad_time", "starts_at"),
         ({"ends_at": "soon"}, "bad_time", "ends_at"),
-        ({"labels": {"a": "x" * 70_000}}, "labels_too_large", "labels"),
+        ({"labels": {"a": "x" * 70_000}}, "labels_too_large", "limits.label_value_bytes_max"),
+        ({"service": "x" * 70_000}, "too_long", "service is longer"),
     ],
 )
 def test_mistakes_name_their_field(item: dict[str, Any], code: str, says: str) -> None:

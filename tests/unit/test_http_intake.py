@@ -112,9 +112,9 @@ async def test_unknown_names_and_paths(tmp_path: Path) -> None:
         assert (await it.ask("POST", "/sources/nobody/api/v2/alerts", POSTED))[1]["code"] == 404
         assert (await it.ask("POST", "/sources/scripts/api/v2/alerts", POSTED))[0] == 404
         assert (await it.ask("POST", "/api/v3/alerts", POSTED))[0] == 404
-        assert (await it.ask("GET", "/api/v2/silences"))[1] == {
+        assert (await it.ask("GET", "/api/v2/nonsense"))[1] == {
             "code": 404,
-            "message": "path /api/v2/silences was not found",
+            "message": "path /api/v2/nonsense was not found",
         }
 
 

@@ -10,12 +10,23 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from orjson import OPT_SORT_KEYS as SORTED
 from orjson import dumps
 
 from daemon.core.model.alert import ParsedAlert, hasher_of
-from daemon.sources.formats.base import ANNOTATIONS_BYTES_MAX, LABELS_BYTES_MAX, Context, Parsed, Rejected, Unreadable
-from daemon.sources.formats.common import NOT_JSON, TIME_MIN, base_url, described, parse_time, repaired, replica_of
+from daemon.settings.limits import LIMITS, Limits
+from daemon.sources.formats.base import Context, Parsed, Rejected, Unreadable
+from daemon.sources.formats.common import (
+    NOT_JSON,
+    TIME_MIN,
+    base_url,
+    canonical,
+    described,
+    harmless_bytes,
+    label_fault,
+    parse_time,
+    repaired,
+    replica_of,
+)
 
 
 class PostableAlert(msgspec.Struct, gc=False):
@@ -140,6 +151,8 @@ def _build_all(posted: Sequence[PostableAlert], context: Context) -> tuple[list[
     """The alerts, and by index those that Alertmanager refuses. The hot loop: everything common stands outside."""
     source, ignored, now = context.source, context.ignored, context.received_ms
     prefix, event, hasher = source + " ", context.resolves is False, hasher_of(source)
+    limits, harmless = context.limits, harmless_bytes(context.limits)
+    many = limits.labels_max
     alerts: list[ParsedAlert] = []
     refused: dict[int, Invalid] = {}
     for index, one in enumerate(posted):
@@ -160,9 +173,9 @@ def _build_all(posted: Sequence[PostableAlert], context: Context) -> tuple[list[
                 labels = {name: value for name, value in labels.items() if value}
             if not labels or "" in labels:
                 raise _no_label_set(labels)
-            encoded = dumps(labels, None, SORTED)
-            if len(encoded) > LABELS_BYTES_MAX:
-                raise Invalid(f"labels are longer than {LABELS_BYTES_MAX} bytes", "labels_too_large")
+            encoded = canonical(labels)
+            if len(encoded) > harmless or len(labels) > many or len(replica) > harmless:
+                _check_labels(labels, encoded, replica, limits)
             url = one.generatorURL or ""
             server = base_url(url) if url else ""
             if not server and url and not _is_uri(url):
@@ -181,7 +194,7 @@ def _build_all(posted: Sequence[PostableAlert], context: Context) -> tuple[list[
                     get("instance", ""),
                     "",
                     encoded,
-                    annotated(one.annotations, url),
+                    annotated(one.annotations, url, limits),
                     starts,
                     ends,
                     replica,
@@ -195,6 +208,11 @@ def _build_all(posted: Sequence[PostableAlert], context: Context) -> tuple[list[
         except ValueError as error:  # of parse_time
             refused[index] = Invalid(f'parsing alerts body from "" failed, because {error}', "bad_time")
     return alerts, refused
+
+
+def _check_labels(labels: dict[str, str], encoded: bytes, replica: str, limits: Limits) -> None:
+    if fault := label_fault(labels, encoded, replica, limits):
+        raise Invalid(fault, "labels_too_large")
 
 
 _is_uri = re.compile(r"(?:/|[A-Za-z][A-Za-z0-9+.-]*:)[^\x00-\x20\x7f]*").fullmatch
@@ -225,7 +243,7 @@ def _no_label_set(labels: dict[str, str]) -> Invalid:
     return Invalid("at least one label pair required", "no_labels")
 
 
-def annotated(annotations: dict[str, str] | None, url: str) -> bytes:
+def annotated(annotations: dict[str, str] | None, url: str, limits: Limits = LIMITS) -> bytes:
     """Annotations with the generator's URL as `url`; where the sender has a `url` of its own, as `generator_url`.
 
     Canonical JSON, within its bound. Raises Invalid for an annotation without a name.
@@ -236,8 +254,8 @@ def annotated(annotations: dict[str, str] | None, url: str) -> bytes:
         raise Invalid('invalid annotations: invalid name ""', "annotation_name")
     if url:
         annotations["generator_url" if "url" in annotations else "url"] = url
-    encoded = dumps(annotations, None, SORTED)
-    return encoded if len(encoded) <= ANNOTATIONS_BYTES_MAX else described(annotations)
+    encoded = canonical(annotations)
+    return encoded if len(encoded) <= limits.annotations_bytes_max else described(annotations, limits)
 
 
 def without_generator(annotations: dict[str, str]) -> tuple[dict[str, str], str]:

@@ -11,13 +11,20 @@ import msgspec
 from daemon.core.model.alert import ParsedAlert, alert_key
 from daemon.sources.formats.alertmanager import Invalid, annotated, readable_name
 from daemon.sources.formats.base import (
-    LABELS_BYTES_MAX,
     Context,
     Parsed,
     Rejected,
     Unreadable,
 )
-from daemon.sources.formats.common import NOT_JSON, TIME_MIN, canonical, parse_time, repaired, replica_of
+from daemon.sources.formats.common import (
+    NOT_JSON,
+    TIME_MIN,
+    canonical,
+    label_fault,
+    parse_time,
+    repaired,
+    replica_of,
+)
 
 
 class WebhookAlert(msgspec.Struct):
@@ -89,8 +96,8 @@ def _build(one: WebhookAlert, hook: Webhook, context: Context) -> ParsedAlert:
         raise Invalid(f"status must be firing or resolved, not {status[:40]!r}", "status")
     replica = replica_of(labels, context.ignored)
     encoded = canonical(labels)
-    if len(encoded) > LABELS_BYTES_MAX:
-        raise Invalid(f"labels are longer than {LABELS_BYTES_MAX} bytes", "labels_too_large")
+    if fault := label_fault(labels, encoded, replica, context.limits):
+        raise Invalid(fault, "labels_too_large")
     starts, ends = _time(one.startsAt, "startsAt"), _time(one.endsAt, "endsAt")
     return ParsedAlert(
         source=context.source,
@@ -102,7 +109,7 @@ def _build(one: WebhookAlert, hook: Webhook, context: Context) -> ParsedAlert:
         resource=labels.get("instance", ""),
         environment="",
         labels=encoded,
-        annotations=annotated(one.annotations, one.generatorURL or ""),
+        annotations=annotated(one.annotations, one.generatorURL or "", context.limits),
         starts_at=starts,
         ends_at=ends if status == "resolved" else None,
         replica=replica,

@@ -8,12 +8,7 @@ from typing import Protocol
 import msgspec
 
 from daemon.core.model.alert import ParsedAlert
-
-LABELS_BYTES_MAX = 64 * 1024
-"""Labels of one alert as canonical JSON, bytes; more cannot be an identity, the item is rejected."""
-
-ANNOTATIONS_BYTES_MAX = 64 * 1024
-"""Annotations of one alert as canonical JSON, bytes; longer values are cut, the alert is kept."""
+from daemon.settings.limits import LIMITS, Limits
 
 RESOLVE_TIMEOUT_MS = 300_000
 """Alertmanager's `resolve_timeout`: the lease of a firing alert on its path that brought no end."""
@@ -25,7 +20,8 @@ class Context(msgspec.Struct, frozen=True):
     source: its configured name. received_ms: when it reached us, ms since 1970. client: address of
     the sender, "" in recordings. ignored: labels by which replicas differ, part of neither labels
     nor key. resolves: whether the source ends its alerts itself; None leaves it to the format.
-    first: index of the first item, for a body that is a piece of a larger one.
+    first: index of the first item, for a body that is a piece of a larger one. limits: of the labels
+    and annotations of one alert.
     """
 
     source: str
@@ -35,6 +31,7 @@ class Context(msgspec.Struct, frozen=True):
     resolve_timeout_ms: int = RESOLVE_TIMEOUT_MS
     resolves: bool | None = None
     first: int = 0
+    limits: Limits = LIMITS
 
 
 class Rejected(msgspec.Struct, frozen=True):

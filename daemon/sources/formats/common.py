@@ -8,7 +8,7 @@ from functools import lru_cache
 import msgspec
 import orjson
 
-from daemon.sources.formats.base import ANNOTATIONS_BYTES_MAX
+from daemon.settings.limits import LIMITS, Limits
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
@@ -23,20 +23,59 @@ NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _CUT_MARK = " …"
 
 
+_encode = msgspec.json.Encoder(order="sorted").encode
+
+
 def canonical(values: Mapping[str, str]) -> bytes:
-    """The canonical JSON object: sorted keys, no blanks, UTF-8."""
-    return orjson.dumps(values, option=orjson.OPT_SORT_KEYS)
+    """The canonical JSON object: sorted keys, no blanks, UTF-8.
+
+    Not by orjson: the bytes that it returns hold 4 KiB each, which is many times an alert's labels.
+    """
+    return _encode(values)
 
 
-def described(values: Mapping[str, str]) -> bytes:
+def described(values: Mapping[str, str], limits: Limits = LIMITS) -> bytes:
     """Annotations as canonical JSON within their bound: the longest values lose their ends, marked with an ellipsis."""
-    encoded = canonical(values)
-    keep = ANNOTATIONS_BYTES_MAX // 2
-    while len(encoded) > ANNOTATIONS_BYTES_MAX and keep > 8:
+    encoded, bound = canonical(values), limits.annotations_bytes_max
+    keep = bound // 2
+    while len(encoded) > bound and keep > 8:
         values = {name[:200]: _shortened(value, keep) for name, value in values.items()}
         encoded = canonical(values)
         keep //= 2
-    return encoded if len(encoded) <= ANNOTATIONS_BYTES_MAX else b"{}"
+    return encoded if len(encoded) <= bound else b"{}"
+
+
+def harmless_bytes(limits: Limits) -> int:
+    """Labels whose JSON is no longer than this break no limit on names and values; longer ones are looked at."""
+    return min(limits.label_name_chars_max, limits.label_value_bytes_max, limits.labels_bytes_max)
+
+
+def label_fault(labels: Mapping[str, str], encoded: bytes, replica: str, limits: Limits) -> str:
+    """Which limit the labels of an alert are over, for its sender; "" when they are within all of them.
+
+    replica: the values of the ignored labels, which are no longer among them.
+    """
+    if len(labels) > limits.labels_max:
+        return f"{len(labels)} labels are more than {limits.labels_max} (limits.labels_max)"
+    for name, value in labels.items():
+        if len(name) > limits.label_name_chars_max:
+            most = f"{limits.label_name_chars_max} characters (limits.label_name_chars_max)"
+            return f"the label name {name[:40]!r}... is longer than {most}"
+        if fault := value_fault(f"the label {name[:100]!r}", value, limits):
+            return fault
+    if fault := value_fault("the label that tells replicas apart", replica, limits):
+        return fault
+    if len(encoded) > limits.labels_bytes_max:
+        return f"labels are longer than {limits.labels_bytes_max} bytes (limits.labels_bytes_max)"
+    return ""
+
+
+def value_fault(what: str, value: str, limits: Limits) -> str:
+    """Whether one value is over its limit, as text for its sender."""
+    most = limits.label_value_bytes_max
+    if len(value) * 4 <= most or len(value.encode("utf-8", "replace")) <= most:
+        return ""
+    return f"{what} is longer than {most} bytes (limits.label_value_bytes_max)"
 
 
 def _shortened(value: str, keep: int) -> str:

@@ -11,14 +11,24 @@ import msgspec
 import orjson
 
 from daemon.core.model.alert import ParsedAlert, alert_key
+from daemon.settings.limits import Limits
 from daemon.sources.formats.base import (
-    LABELS_BYTES_MAX,
     Context,
     Parsed,
     Rejected,
     Unreadable,
 )
-from daemon.sources.formats.common import NOT_JSON, TIME_MIN, canonical, described, parse_time, repaired, replica_of
+from daemon.sources.formats.common import (
+    NOT_JSON,
+    TIME_MIN,
+    canonical,
+    described,
+    label_fault,
+    parse_time,
+    repaired,
+    replica_of,
+    value_fault,
+)
 
 NAME_LENGTH_MAX = 1024
 TOLD_IN_ANNOTATIONS = (
@@ -34,6 +44,8 @@ TOLD_IN_ANNOTATIONS = (
 
 DEDUP_KEY = "dedup_key"
 """The annotation that carries the sender's own identity, so that it can be shown again."""
+
+_ABOUT = ("severity", "service", "resource", "environment", DEDUP_KEY)
 
 _split = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode = msgspec.json.Decoder().decode
@@ -152,11 +164,14 @@ def _build(item: dict[str, Any], context: Context) -> tuple[ParsedAlert, bool]:
     labels = _map(item, "labels")
     replica = replica_of(labels, context.ignored)
     encoded = canonical(labels)
-    if len(encoded) > LABELS_BYTES_MAX:
-        raise _Bad(f"labels are longer than {LABELS_BYTES_MAX} bytes", "labels_too_large")
+    if fault := label_fault(labels, encoded, replica, context.limits):
+        raise _Bad(fault, "labels_too_large")
+    own = _text(item, DEDUP_KEY)
+    for field, value in zip(_ABOUT, (severity or "", service, resource, environment, own), strict=True):
+        if fault := value_fault(field, value, context.limits):
+            raise _Bad(fault, "too_long")
     starts, ends = _time(item, "starts_at"), _time(item, "ends_at")
     late = firing and ends is not None and ends <= context.received_ms
-    own = _text(item, DEDUP_KEY)
     alert = ParsedAlert(
         source=context.source,
         key=alert_key(
@@ -170,7 +185,7 @@ def _build(item: dict[str, Any], context: Context) -> tuple[ParsedAlert, bool]:
         resource=resource,
         environment=environment,
         labels=encoded,
-        annotations=_annotations(item, own),
+        annotations=_annotations(item, own, context.limits),
         starts_at=starts,
         ends_at=None if late else ends,
         replica=replica,
@@ -198,7 +213,7 @@ def _firing(item: dict[str, Any]) -> bool:
     return word == "firing"
 
 
-def _annotations(item: dict[str, Any], own: str) -> bytes:
+def _annotations(item: dict[str, Any], own: str, limits: Limits) -> bytes:
     annotations = _map(item, "annotations")
     annotations.pop(DEDUP_KEY, None)
     for field in TOLD_IN_ANNOTATIONS:
@@ -206,7 +221,7 @@ def _annotations(item: dict[str, Any], own: str) -> bytes:
             annotations[field] = text
     if own:
         annotations[DEDUP_KEY] = own
-    return described(annotations)
+    return described(annotations, limits)
 
 
 def _map(item: dict[str, Any], field: str) -> dict[str, str]:
