@@ -4,7 +4,7 @@ import asyncio
 
 import msgspec
 
-from daemon.core.state import ALERT, DELIVERY, EMITTER, INCIDENT, SERVICE, State
+from daemon.core.state import State
 
 PART_ROWS = 500
 
@@ -17,17 +17,7 @@ async def base_parts(state: State) -> list[bytes]:
     Taken from memory and not from `live`, since refreshed leases and contacts stand in memory only.
     Sockets are served between parts; nothing may be folded meanwhile.
     """
-    wanted = [
-        (kind, number)
-        for kind, table in (
-            (ALERT, state.alerts),
-            (INCIDENT, state.incidents),
-            (SERVICE, state.services),
-            (DELIVERY, state.deliveries),
-            (EMITTER, state.emitters),
-        )
-        for number in sorted(table.rows)
-    ]
+    wanted = [(kind, number) for kind, table in state.tables().items() for number in sorted(table.rows)]
     parts = []
     for start in range(0, len(wanted), PART_ROWS):
         images = [(kind, number, state.image(kind, number)) for kind, number in wanted[start : start + PART_ROWS]]

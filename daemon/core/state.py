@@ -268,7 +268,7 @@ class State:
     # ---- in and out of the store -----------------------------------------------------------------
     def image(self, kind: int, number: int) -> tuple[bytes, bytes] | None:
         """The image of an entity and what is kept beside it; None when it is gone."""
-        row = self._tables()[kind].rows.get(number)
+        row = self.tables()[kind].rows.get(number)
         if row is None:
             return None
         return _encode(row), self.annotations.get(number, b"") if kind == ALERT else b""
@@ -292,7 +292,7 @@ class State:
         """The state that these rows of `live` describe; indexes and deadlines are made anew."""
         state = State()
         state.next_id, state.next_number = next_id, next_number
-        tables = state._tables()
+        tables = state.tables()
         for stored in rows:
             row = _DECODERS[stored.kind].decode(stored.image)
             tables[stored.kind].rows[stored.id] = row
@@ -303,7 +303,8 @@ class State:
         state.mark()
         return state
 
-    def _tables(self) -> dict[int, "Table[Any]"]:
+    def tables(self) -> dict[int, "Table[Any]"]:
+        """All tables by kind: what `live` holds, and what a copy of the state must hold."""
         return {
             ALERT: self.alerts,
             INCIDENT: self.incidents,

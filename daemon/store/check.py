@@ -140,8 +140,7 @@ def _fold_stretch(
 
 def _compare_live(queries: Queries, state: State, end: int, checked: Checked) -> None:
     """What lives on disk must be what folding ended with, unless a running daemon has written meanwhile."""
-    tables = (state.alerts, state.incidents, state.services, state.deliveries, state.emitters)
-    wanted = {number for table in tables for number in table.rows}
+    wanted = {number for table in state.tables().values() for number in table.rows}
     found = {row.id for row, _ in queries.live()}
     position = queries.position()
     if position is None or position["seq"] != end:
