@@ -171,8 +171,10 @@ def _example(alert: Alert) -> str:
 
 def _group_words(group: Group) -> str:
     more = f" and {group.alerts - len(group.examples)} more" if group.alerts > len(group.examples) else ""
-    strength = f", strength {group.strength} of 1000" if group.strength else ""
-    return f"{counted(group.alerts, 'alert')}: {group.reason}{strength}: {'; '.join(group.examples)}{more}."
+    names = "; ".join(group.examples) + more
+    if not group.strength:
+        return f"{names} {group.reason}."
+    return f"{counted(group.alerts, 'alert')} joined, {group.reason} (strength {group.strength} of 1000): {names}."
 
 
 # ---- what else ---------------------------------------------------------------------------------
@@ -214,7 +216,7 @@ def prioritised(ctx: Context, incident: Incident) -> Prioritised:
     if not cells:
         text.append("Nothing fires any more; it keeps its priority to its end.")
     spoken = voice(incident)
-    if incident.notifiable and spoken != incident.priority:
+    if incident.notifiable and incident.held and spoken != incident.priority and not incident.due_priority:
         text.append(f"People are told of {spoken} only: the worse alerts are held.")
     if incident.due_priority:
         text.append(f"No alert of that priority fires now; it falls at {when(incident.due_priority, ctx.now)}.")

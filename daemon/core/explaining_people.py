@@ -47,8 +47,8 @@ class People(msgspec.Struct, frozen=True):
     deliveries: list[Object]
 
 
-def people(ctx: Context, incident: Incident) -> People:
-    """Why these people and sinks."""
+def people(ctx: Context, incident: Incident, *, told: bool = True) -> People:
+    """Why these people and sinks. told: the sentences go through the objects at sinks as well."""
     named_by, sentence = _owner(ctx, incident)
     rules = rules_for(ctx, incident) if incident.live else []
     policies = [_acting(ctx, rule) for rule in rules]
@@ -67,7 +67,8 @@ def people(ctx: Context, incident: Incident) -> People:
         text.append(f"People have been told of {incident.told_priority}, and of {listed(_cleaned(incident.told))}.")
     if incident.self_sink:
         text.append(f"It is about {clean(incident.self_sink)}, and so never goes there.")
-    text += [one.text for one in objects]
+    if told:
+        text += [one.text for one in objects]
     return People(text, clean(incident.owner), named_by, policies, objects)
 
 

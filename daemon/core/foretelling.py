@@ -7,7 +7,7 @@ import msgspec
 from daemon.core.communication import clean
 from daemon.core.considering import Considered, considered
 from daemon.core.context import Context
-from daemon.core.dedup import Seen, see
+from daemon.core.dedup import Seen, newest, see
 from daemon.core.engine import Engine
 from daemon.core.enrich import environment_of, labels_of, service_of, severity_of, tier_of
 from daemon.core.explaining import About, Others, Prioritised, about, prioritised
@@ -88,7 +88,7 @@ def foretell(
     alike: some of the `count` open alerts that match the question, to name them. Raises RuntimeError
     when the engine fails on it.
     """
-    known = state.alerts.get(state.by_key.get(parsed.key, 0))
+    known = newest(state, parsed.key)
     parsed = _as_its_sender(known, parsed)
     seen, alert = _seen(state, policy, parsed, now_ms)
     looks = seen.outcome in ("opened", "continued") and alert.severity != "none"
@@ -107,7 +107,7 @@ def foretell(
         held=held(ctx, [alert]) if alert.held else HeldBy(["No silence or window holds it."], []),
         told=_told(ctx, state, incident, alert),
         prioritised=prioritised(ctx, incident) if incident is not None else None,
-        people=people(ctx, incident) if incident is not None else None,
+        people=people(ctx, incident, told=False) if incident is not None else None,
         next=waits(ctx, incident, list(after.members(incident.id))) if incident is not None else None,
     )
 
@@ -128,8 +128,9 @@ def _as_its_sender(current: Alert | None, parsed: ParsedAlert) -> ParsedAlert:
 
 def _seen(state: State, policy: Policy, parsed: ParsedAlert, now_ms: int) -> tuple[Seen, Alert]:
     """What deduplication says, on a copy; and the alert as it would be."""
-    current = state.alerts.get(state.by_key.get(parsed.key, 0))
-    seen = see(Context(scratch(state, [current.incident] if current else [], [parsed.key]), policy, now_ms), parsed)
+    current = newest(state, parsed.key)
+    ctx = Context(scratch(state, [current.incident] if current else [], [parsed.key]), policy, now_ms)
+    seen = see(ctx, parsed, newest(ctx.state, parsed.key))
     if seen.alert is None:
         raise RuntimeError(f"no alert came of the question: {seen.outcome}")
     return seen, seen.alert
@@ -137,7 +138,7 @@ def _seen(state: State, policy: Policy, parsed: ParsedAlert, now_ms: int) -> tup
 
 def _concerned(state: State, items: Sequence[Considered], alert: Alert) -> list[int]:
     found = [int(one.incident, 16) for one in items]
-    own = state.alerts.get(state.by_key.get(alert.key, 0))
+    own = newest(state, alert.key)
     return [*found, own.incident] if own is not None and own.incident else found
 
 
@@ -251,7 +252,7 @@ def _home(
     if state.incidents.get(incident.id) is None:
         shown = msgspec.structs.replace(shown, id="", ref="")
         return Home(["No evidence is enough: it would open a new incident."], "new", shown, "", 0, [])
-    current = state.alerts.get(state.by_key.get(alert.key, 0))
+    current = newest(state, alert.key)
     if seen.outcome not in ("opened", "continued"):
         return Home([f"It is in {incident.ref}, and stays there."], "stays", shown, alert.reason, alert.strength, [])
     if current is not None and state.root(current.incident) == incident.id:
@@ -289,19 +290,26 @@ def _told(ctx: Context, state: State, incident: Incident | None, alert: Alert) -
         text.append("mode: shadow: nothing of it would be sent.")
     if text:
         return Told(text)
-    held_back = [
-        f"{called(one)} at {one.sink} leaves {when(one.due_send, ctx.now)} anyway, and would tell of it."
-        for one in ctx.state.incident_deliveries(incident.id)
-        if one.due_send
-    ]
-    why = "Nobody would be told anything new" + (": it is held." if alert.held else ".")
-    return Told([why, *([] if alert.held else held_back)])
+    if alert.held:
+        return Told(["Nobody would be told anything new: it is held."])
+    later = [_later_words(ctx, one) for one in ctx.state.incident_deliveries(incident.id) if _due(one)]
+    return Told(["Nobody would be told anything new.", *later])
+
+
+def _due(one: Delivery) -> int:
+    return one.due_send or (one.due_update if one.kind in ("ticket", "message") else 0)
+
+
+def _later_words(ctx: Context, one: Delivery) -> str:
+    """What leaves anyway is made from the newest state, and so tells of the alert."""
+    leaves = "leaves" if one.due_send else "is updated"
+    return f"{called(one)} at {one.sink} {leaves} anyway and would tell of it: {when(_due(one), ctx.now)}."
 
 
 def _new_words(ctx: Context, one: Delivery) -> str:
     match one.state:
         case "waiting":
-            waits_for = "waits for its hours until" if one.calendar else "is held back until"
+            waits_for = "waits for its hours until" if one.calendar else "held back until"
             return f"{called(one)} at {one.sink}: {waits_for} {when(one.due_send, ctx.now)}."
         case "draft":
             return f"{called(one)} at {one.sink}: a draft, which a person publishes."

@@ -38,6 +38,8 @@ def _wanted(state: State, incidents: Iterable[int], keys: Iterable[bytes]) -> It
     alerts = [state.by_key[key] for key in keys if key in state.by_key]
     for incident in incidents:
         for one in state.family(state.root(incident)):
+            if one not in state.incidents.rows:
+                continue  # an alert that is in no incident, or in one that has left
             yield INCIDENT, one
             yield from ((SERVICE, row.id) for row in state.incident_services(one))
             yield from ((DELIVERY, row.id) for row in state.incident_deliveries(one))
