@@ -2,7 +2,20 @@
 
 import typer
 
-from daemon.cli import alerts, check, db, demo, explain, incidents, replay, run, token
+from daemon.cli import (
+    alerts,
+    changes,
+    check,
+    db,
+    dead_letters,
+    demo,
+    explain,
+    replay,
+    run,
+    silence,
+    token,
+    verbs,
+)
 
 app = typer.Typer(
     name="samband",
@@ -18,8 +31,12 @@ app.command()(check.check)
 app.command()(replay.replay)
 app.command()(demo.demo)
 app.command()(explain.explain)
-app.add_typer(incidents.app, name="incidents")
+app.add_typer(verbs.app, name="incidents")
 app.add_typer(alerts.app, name="alerts")
+app.add_typer(silence.app, name="silence")
+app.add_typer(silence.maintenance, name="maintenance")
+app.add_typer(changes.app, name="changes")
+app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(db.app, name="db")
 app.add_typer(token.app, name="token")
 

@@ -1,15 +1,15 @@
-"""`samband incidents`: what is open, why it is one thing, and the responder's verbs."""
+"""`samband incidents list, show`: what is open, and why it is one thing. The verbs are in `verbs`."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
-from daemon.cli.client import Client, TokenOption, UrlOption, actor, connect, incident_path
+from daemon.cli.client import TokenOption, UrlOption, connect, incident_path
 from daemon.cli.options import ConfigOption, JsonOption
 from daemon.cli.output import print_block, print_json, print_table, shown_time
 
-app = typer.Typer(help="Incidents: list, show, ack, resolve, publish.", no_args_is_help=True)
+app = typer.Typer(help="Incidents: list, show, and what a responder does with them.", no_args_is_help=True)
 
 IncidentArgument = Annotated[str, typer.Argument(metavar="INCIDENT", help="INC-4211, or its id.")]
 
@@ -70,6 +70,11 @@ def show(
         print_json(found)
         return
     print_block(_head(found))
+    changes = [
+        (shown_time(one.get("at")), one.get("service"), one.get("id") or "", one.get("summary"))
+        for one in found.get("changes", [])
+    ]
+    _section("CHANGED", ("AT", "SERVICE", "CHANGE", "WHAT"), changes)
     members = [_member(one) for one in found.get("members", [])]
     _section("MEMBERS", ("STATUS", "SEVERITY", "SERVICE", "ALERT", "RESOURCE", "IN BECAUSE"), members)
     deliveries = [_delivery(one) for one in found.get("deliveries", [])]
@@ -78,60 +83,6 @@ def show(
         (shown_time(one.get("at")), one.get("actor") or "samband", one.get("text")) for one in found.get("timeline", [])
     ]
     _section("TIMELINE", ("AT", "WHO", "WHAT"), timeline)
-
-
-@app.command()
-def ack(
-    incident: IncidentArgument,
-    config: ConfigOption = None,
-    url: UrlOption = "",
-    token: TokenOption = "",
-    as_json: JsonOption = False,
-) -> None:
-    """Acknowledges an incident: you have it.
-
-    Example: samband incidents ack INC-4211
-    """
-    _act("ack", incident, connect(config, url, token), as_json)
-
-
-@app.command()
-def resolve(
-    incident: IncidentArgument,
-    config: ConfigOption = None,
-    url: UrlOption = "",
-    token: TokenOption = "",
-    as_json: JsonOption = False,
-) -> None:
-    """Resolves an incident, at every sink. What still fires after timing.reopen_window opens it again.
-
-    Example: samband incidents resolve INC-4211
-    """
-    _act("resolve", incident, connect(config, url, token), as_json)
-
-
-@app.command()
-def publish(
-    incident: IncidentArgument,
-    config: ConfigOption = None,
-    url: UrlOption = "",
-    token: TokenOption = "",
-    as_json: JsonOption = False,
-) -> None:
-    """Publishes the draft that waits for a person on the status page (status_page: {publish: approve}).
-
-    Example: samband incidents publish INC-4211
-    """
-    _act("publish", incident, connect(config, url, token), as_json)
-
-
-def _act(verb: str, incident: str, client: Client, as_json: bool) -> None:
-    who = actor()
-    answer = client.post(f"{incident_path(incident)}/{verb}", {"actor": who} if who else {})
-    if as_json:
-        print_json(answer)
-    else:
-        print_block(str(answer.get("text") or f"{incident}: {verb} done"))
 
 
 def _head(found: dict[str, Any]) -> str:
@@ -155,6 +106,8 @@ def _head(found: dict[str, Any]) -> str:
 def _member(one: dict[str, Any]) -> tuple[object, ...]:
     evidence = one.get("evidence") or {}
     why = ": ".join(str(part) for part in (one.get("reason"), evidence.get("facts")) if part)
+    if one.get("held"):
+        why += f" (held: {', '.join(one['held'])})"
     return one.get("status"), one.get("severity"), one.get("service"), one.get("name"), one.get("resource"), why
 
 
