@@ -70,7 +70,6 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/api/v1/explain", READ),
     Route("GET", "/api/v1/silences", READ),
     Route("POST", "/api/v1/silences", ACT),
-    Route("POST", "/api/v1/silences/preview", READ),
     Route("GET", "/api/v1/silences/{id}", READ),
     Route("DELETE", "/api/v1/silences/{id}", ACT),
     Route("GET", "/api/v1/maintenance", READ),
