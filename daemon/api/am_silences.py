@@ -16,8 +16,6 @@ from daemon.core.view_json import rfc3339
 from daemon.settings.matchers import MatcherError, Matchers
 from daemon.sources.formats.common import TIME_MIN, parse_time
 
-BODY_BYTES_MAX = 1024 * 1024
-
 _ORDER = {"active": 0, "pending": 1, "expired": 2}
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}").fullmatch
 _REQUIRED = ("comment", "createdBy", "endsAt", "matchers", "startsAt")
@@ -113,7 +111,7 @@ async def expire(surface: Surface, uuid: str, actor: str) -> None:
 async def post(surface: Surface, request: Request) -> str:
     """`POST /silences`: makes one, or changes the one named; returns its UUID. Raises Failure, NotDurable."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    raw = await _body(request)
+    raw = await request.body()
     if raw and kind != "application/json":
         quoted = orjson.dumps(kind[:100] or "application/octet-stream").decode()
         text = f"unsupported media type {quoted}, only [application/json] are allowed"
@@ -152,17 +150,6 @@ async def post(surface: Surface, request: Request) -> str:
 def _key(request: Request) -> str:
     given = request.headers.get("idempotency-key", "")[:200]
     return f"silence/{request.scope['actor']}/{given}" if given else ""
-
-
-async def _body(request: Request) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > BODY_BYTES_MAX:
-            raise Failure(413, {"code": 413, "message": f"the body is longer than {BODY_BYTES_MAX} bytes"})
-        parts.append(part)
-    return b"".join(parts)
 
 
 def _checked(raw: bytes) -> dict[str, Any]:

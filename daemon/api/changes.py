@@ -19,8 +19,6 @@ from daemon.core.view_json import rfc3339_or_none
 from daemon.sources.formats import changes as form
 from daemon.sources.formats.base import Unreadable
 
-BODY_BYTES_MAX = 4 * 1024 * 1024
-
 _BODY = {
     "requestBody": {
         "required": True,
@@ -57,13 +55,8 @@ def mount(app: FastAPI, surface: Surface) -> None:
     )
     async def post_changes(request: Request) -> Response:
         """Takes changes: one object, an array, or one object a line. They page nobody; they explain."""
-        raw = b""
-        async for part in request.stream():
-            raw += part
-            if len(raw) > BODY_BYTES_MAX:
-                return refusal(413, f"the body is longer than {BODY_BYTES_MAX} bytes; send fewer changes at once")
         try:
-            parsed = form.parse(raw, request.scope["actor"])
+            parsed = form.parse(await request.body(), request.scope["actor"])
         except Unreadable as error:
             return refusal(error.status, error.text)
         if parsed.changes:
