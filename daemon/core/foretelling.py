@@ -275,35 +275,34 @@ def _told(ctx: Context, state: State, incident: Incident | None, alert: Alert) -
     """What the deliveries of its incident would be, less what they are."""
     if incident is None:
         return Told(["Nobody would be told."])
-    text = []
-    for one in ctx.state.incident_deliveries(incident.id):
-        known = state.deliveries.get(one.id)
-        if known is None:
-            text.append(_new_words(ctx, one))
-        elif one.due_send and one.due_send < known.due_send:
-            text.append(f"{called(one)} at {one.sink} would leave sooner: {when(one.due_send, ctx.now)}.")
-        elif one.due_update and one.due_update != known.due_update:
-            text.append(f"{called(one)} at {one.sink} would be updated: {when(one.due_update, ctx.now)}.")
-        elif one.sends != known.sends:
-            text.append(f"{called(one)} at {one.sink} would be told now.")
-    if ctx.policy.mode == "shadow" and text:
+    quiet = bool(alert.held)
+    objects = [one for number in ctx.state.family(incident.id) for one in ctx.state.incident_deliveries(number)]
+    text = [told for one in objects if (told := _change(ctx, state, one, quiet))]
+    if not text:
+        return Told(["Nobody would be told anything new" + (": it is held." if quiet else ".")])
+    if ctx.policy.mode == "shadow":
         text.append("mode: shadow: nothing of it would be sent.")
-    if text:
-        return Told(text)
-    if alert.held:
-        return Told(["Nobody would be told anything new: it is held."])
-    later = [_later_words(ctx, one) for one in ctx.state.incident_deliveries(incident.id) if _due(one)]
-    return Told(["Nobody would be told anything new.", *later])
+    return Told(text)
 
 
-def _due(one: Delivery) -> int:
-    return one.due_send or (one.due_update if one.kind in ("ticket", "message") else 0)
-
-
-def _later_words(ctx: Context, one: Delivery) -> str:
-    """What leaves anyway is made from the newest state, and so tells of the alert."""
+def _change(ctx: Context, state: State, one: Delivery, quiet: bool) -> str:
+    """What would be different about an object, or what leaves anyway and would tell of the alert; "" for nothing."""
+    known, what = state.deliveries.get(one.id), f"{called(one)} at {one.sink}"
+    if known is None:
+        return _new_words(ctx, one)
+    if one.state != known.state:
+        return f"{what} would be {one.state}."
+    if one.due_send and one.due_send < known.due_send:
+        return f"{what} would leave sooner: {when(one.due_send, ctx.now)}."
+    if one.sends != known.sends:
+        return f"{what} would be told now."
+    if one.due_update and one.due_update != known.due_update:
+        return f"{what} would be updated: {when(one.due_update, ctx.now)}."
+    due = one.due_send or (one.due_update if one.kind in ("ticket", "message") else 0)
+    if not due or quiet:
+        return ""
     leaves = "leaves" if one.due_send else "is updated"
-    return f"{called(one)} at {one.sink} {leaves} anyway and would tell of it: {when(_due(one), ctx.now)}."
+    return f"{what} {leaves} anyway, and would tell of it: {when(due, ctx.now)}."
 
 
 def _new_words(ctx: Context, one: Delivery) -> str:

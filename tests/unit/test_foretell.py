@@ -179,6 +179,8 @@ def test_it_connects_incidents() -> None:
     told = ask(run, alert(service="b"))
     assert told.home.merges == ["INC-2"]
     assert told.home.text[1] == "It would connect incidents: INC-2 would be merged into INC-1."
+    assert "Page at pager would be dropped." in told.told.text
+    assert "Ticket at desk would be closed." in told.told.text
 
 
 def test_severity_none_opens_nothing() -> None:
@@ -235,8 +237,7 @@ def test_a_wait_gets_shorter_and_a_raise_rings_again() -> None:
     run.see(0, alert("Full", "wiki", "warning"))
     told = ask(run, alert("Worse", "wiki", "critical"))
     assert told.told.text == [
-        "Nobody would be told anything new.",
-        "Page at pager leaves anyway and would tell of it: 20:29:40 UTC (in 3 min).",
+        "Page at pager leaves anyway, and would tell of it: 20:29:40 UTC (in 3 min).",
     ]
     run = Play(policy(SHOP, rules=(Rule(ALL, ("pager",)),)))
     run.see(0, alert("Slow", "shop", "error"))
@@ -245,6 +246,14 @@ def test_a_wait_gets_shorter_and_a_raise_rings_again() -> None:
     assert ask(run, alert("Down", "db")).told.text == [
         "Page again (raise 1) at pager: held back until 20:30:15 UTC (in 15 s)."
     ]
+
+
+def test_other_incidents_that_were_considered_tell_of_nothing() -> None:
+    run = Play(policy(SHOP, rules=(Rule(ALL, ("pager",)),), strength=1001))
+    run.see(0, alert("Full", "wiki", "warning"))
+    told = ask(run, alert("More", "wiki", "critical"))
+    assert [one.verdict for one in told.considered.items] == ["weak"]
+    assert told.told.text == ["Page at pager: held back until 20:29:40 UTC (in 3 min)."]
 
 
 def test_an_open_object_is_updated() -> None:
