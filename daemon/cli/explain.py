@@ -32,7 +32,7 @@ ALERT: Sections = (
 
 
 def explain(
-    incident: Annotated[str, typer.Argument(metavar="[INCIDENT]", help="INC-4211, or its id.")] = "",
+    incident: Annotated[str, typer.Argument(metavar="INCIDENT", help="INC-4211, or its id.")] = "",
     alert: Annotated[
         str, typer.Option("--alert", metavar="MATCHERS", help="An alert that might come, by its labels.")
     ] = "",
@@ -44,7 +44,8 @@ def explain(
     """Explains an incident: why these alerts, this priority, these people. Or says what would happen to an alert now.
 
     Example: samband explain INC-4211
-    Example: samband explain --alert 'alertname="Down",service="orders-db",severity="critical"'
+
+    Or: samband explain --alert 'alertname="Down",service="orders-db",severity="critical"'
     """
     if bool(incident) == bool(alert):
         stop("samband explain takes either an incident (INC-4211) or --alert MATCHERS")

@@ -159,4 +159,5 @@ def _of_members(ctx: Context, members: Sequence[Alert]) -> Iterator[tuple[int, s
         ]
         if ones:
             due = min(one.due_end for one in ones)
-            yield due, f"samband looks whether {counted(len(ones), what)} not mentioned any more are over"
+            are = "is" if len(ones) == 1 else "are"
+            yield due, f"samband looks whether {counted(len(ones), what)}, not mentioned since, {are} over"

@@ -180,8 +180,8 @@ def test_next_of_stale_alerts_and_events() -> None:
     run.see(0, alert("Down", "db", end=240), alert("Tick", "db", event=True))
     run.wait(300)
     shown = words(told(run).next)
-    assert "samband looks whether 1 stale alert not mentioned any more are over." in shown
-    assert "samband looks whether 1 event not mentioned any more are over." in shown
+    assert "samband looks whether 1 stale alert, not mentioned since, is over." in shown
+    assert "samband looks whether 1 event, not mentioned since, is over." in shown
 
 
 def test_a_cleared_p1_that_nobody_saw() -> None:
