@@ -10,11 +10,13 @@ from typing import Literal
 from daemon.core.context import Context
 from daemon.core.enrich import Subject, severity_of, subject_of
 from daemon.core.model.alert import RANK, REPLICAS_MAX, Alert, Emitter, ParsedAlert
-from daemon.core.policy import DAY, MINUTE, Policy
+from daemon.core.policy import DAY, MINUTE, SECOND, Policy
 from daemon.core.state import State
 
 FUTURE_MAX = 5 * MINUTE
 """A sender's start further ahead than this is taken for a wrong clock, and clamped."""
+SILENT_MIN = 10 * SECOND
+"""A pause shorter than this is no silence, however short the emitter's lead seems."""
 REMEMBERED = DAY
 """An ended alert that is in no incident is forgotten after this."""
 
@@ -111,7 +113,7 @@ def hear(ctx: Context, parsed: ParsedAlert, current: Alert | None) -> Emitter | 
 
 def contact(emitter: Emitter, first_at: int, at: int) -> None:
     """The emitter was heard from `first_at` to `at`; a pause longer than its lead starts a new run of talking."""
-    if first_at - emitter.last_contact > max(emitter.lead, MINUTE):
+    if first_at - emitter.last_contact > max(emitter.lead or MINUTE, SILENT_MIN):
         emitter.talking_since = first_at
     emitter.last_contact = max(emitter.last_contact, at)
 

@@ -11,16 +11,7 @@ import pytest
 from tests import shared_data
 
 ROOT = Path(__file__).resolve().parents[2]
-LATER = {"am-silence-resolve": "silences are not there yet"}
-
-CASES = [
-    pytest.param(
-        file.parent.name,
-        id=file.parent.name,
-        marks=[pytest.mark.xfail(reason=LATER[file.parent.name], strict=True)] if file.parent.name in LATER else [],
-    )
-    for file in shared_data.files("cases/cases/*/expect.json")
-]
+CASES = [file.parent.name for file in shared_data.files("cases/cases/*/expect.json")]
 
 
 @pytest.mark.shared_data
