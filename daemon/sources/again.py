@@ -30,6 +30,7 @@ def read_again(source: Source | None, reason: str, raw: bytes, now_ms: int) -> P
     )
     forms: list[Format] = [table[source.type] for table in (FORMATS, HOOKS) if source.type in table]
     failure = Unreadable(f"a source of type {source.type} has no form that could be read again; drop this", "type", 422)
+    best = Parsed([])
     for body in (raw, _as_array(raw)):
         for form in forms if body else ():
             try:
@@ -37,11 +38,13 @@ def read_again(source: Source | None, reason: str, raw: bytes, now_ms: int) -> P
             except Unreadable as error:
                 failure = error
                 continue
-            if parsed.alerts:
-                return parsed
-            if parsed.rejected:
+            if (len(parsed.alerts), -len(parsed.rejected)) > (len(best.alerts), -len(best.rejected)):
+                best = parsed
+            elif parsed.rejected:
                 failure = Unreadable(parsed.rejected[0].reason, parsed.rejected[0].code, 422)
-    raise failure
+    if not best.alerts:
+        raise failure
+    return best
 
 
 def _of_records(raw: bytes) -> list[ParsedAlert]:

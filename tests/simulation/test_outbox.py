@@ -10,6 +10,7 @@ import pytest
 
 from daemon.sources.formats.base import Context
 from daemon.sources.formats.native import Native
+from daemon.store.base import OutboxRow
 from tests.fakes.jira import TWIN_LABEL
 from tests.simulation.life import Dead, Life
 from tests.simulation.loop import VirtualLoop, run_virtual
@@ -228,5 +229,54 @@ def test_a_stop_finishes_what_is_under_way_and_begins_nothing_more() -> None:
         await world.runtime.stop()
         await asyncio.sleep(600)
         assert not world.services.pagerduty.pages
+
+    play(scene)
+
+
+async def dead_after_a_restart(world: World) -> OutboxRow:
+    """A ticket that the desk refused; the daemon has died since, and lives again."""
+    weather(world, "jira", "rejected", 100)
+    await alert(world)
+    await asyncio.sleep(200)
+    assert world.life is not None
+    world.life.end("killed")
+    await world.start(Life(world.loop))
+    assert world.runtime is not None
+    (dead,) = [row for row in world.runtime.recovered.outbox if row.state == "dead"]
+    return dead
+
+
+def test_a_dead_letter_that_a_person_tries_again_is_made_once_and_goes_on() -> None:
+    async def scene(world: World) -> None:
+        dead = await dead_after_a_restart(world)
+        assert world.outbox is not None
+        assert await world.outbox.retry(dead, "bo") == ""
+        assert await world.outbox.retry(dead, "bo") == "it is being tried already"
+        assert await world.outbox.drop(dead, "bo", "x") == "it is being tried again"
+        await asyncio.sleep(900)
+        assert rows(world, "desk")[0] == ("create", "done")
+        assert own_incidents(world) == [("dead-letter", "desk", False)]
+        await alert(world, over=True)
+        await asyncio.sleep(3600)
+        (issue,) = [issue for issue in world.services.jira.issues.values() if "Down" in str(issue.fields)]
+        assert issue.comments or issue.status == "Done"
+        (line,) = world.disk.read("SELECT actor FROM timeline WHERE text = 'create of ticket at desk: tried again'")
+        assert line == ("bo",)
+
+    play(scene)
+
+
+def test_a_dead_letter_that_a_person_drops_keeps_nothing_back() -> None:
+    async def scene(world: World) -> None:
+        dead = await dead_after_a_restart(world)
+        await alert(world, "Slow", severity="warning")
+        await asyncio.sleep(1200)
+        assert world.outbox is not None
+        assert await world.outbox.drop(dead, "bo", "told by phone") == ""
+        await asyncio.sleep(900)
+        assert rows(world, "desk")[0] == ("create", "superseded")
+        assert not [action for action, state in rows(world, "desk") if state in ("waiting", "dead")]
+        assert own_incidents(world) == [("dead-letter", "desk", False)]
+        assert world.outbox.unfinished() == 0
 
     play(scene)
