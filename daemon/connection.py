@@ -78,6 +78,8 @@ class Connection(HttpToolsProtocol):
         self._loose_bytes = 0
         self._expect_nothing()
         super().on_headers_complete()
+        if not self.cycle.keep_alive:
+            self.cycle.transport = _Lingering(self)  # type: ignore[assignment]
 
     def on_body(self, body: bytes) -> None:
         """A part of its body is."""
@@ -93,17 +95,25 @@ class Connection(HttpToolsProtocol):
             # It was answered before: what came since has stopped uvicorn's own timer.
             self._expect_nothing()
             self._unset_keepalive_if_required()
+            if not self.cycle.keep_alive:
+                self.transport.close()
+                return
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
 
     def on_response_complete(self) -> None:
         """It is answered; perhaps before all of it had come."""
-        unread = self._idle() and self.cycle.more_body
         super().on_response_complete()
-        if unread and not self.transport.is_closing():
-            self._expect_nothing()
-            self._timer = self.loop.call_later(LINGER_S, self.transport.close)
+        self.linger()
+
+    def linger(self) -> bool:
+        """Waits a little for the rest of a body that was answered before its end; whether there is any."""
+        if self.transport.is_closing() or not self._idle() or not self.cycle.more_body:
+            return False
+        self._expect_nothing()
+        self._timer = self.loop.call_later(LINGER_S, self.transport.close)
+        return True
 
     # ---- limits --------------------------------------------------------------------------------------
     def _idle(self) -> bool:
@@ -141,6 +151,22 @@ class Connection(HttpToolsProtocol):
             )
             self.transport.write(head + more + b"connection: close\r\n\r\n" + body)
         self.transport.close()
+
+
+class _Lingering:
+    """The transport of a connection that ends with its answer: not before the sender had a chance to read it.
+
+    Closing while something is unread resets the connection, and the answer with it.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.write = connection.transport.write
+
+    def close(self) -> None:
+        """The answer is written."""
+        if not self._connection.linger():
+            self._connection.transport.close()
 
 
 _PHRASES = {

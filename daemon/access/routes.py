@@ -66,7 +66,6 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/api/v1/incidents/{incident}", READ),
     Route("GET", "/api/v1/incidents/{incident}/explain", READ),
     Route("POST", "/api/v1/incidents/{incident}/{verb}", ACT),
-    Route("GET", "/api/v1/explain", READ),
     Route("POST", "/api/v1/explain", READ),
     Route("GET", "/api/v1/silences", READ),
     Route("POST", "/api/v1/silences", ACT),

@@ -15,14 +15,15 @@ from daemon.access.keys import COOKIE, SESSION_SECONDS
 from daemon.sources.answers import Answer, am_method, am_not_found, failure, unavailable
 from daemon.sources.body import Body, BodyError, ClientGone, Message, Receive, Scope, Send
 from daemon.sources.http import Intake
+from daemon.sources.nesting import too_deep
 
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 PLAIN = (b"content-type", b"text/plain; charset=utf-8")
 HOME = b"/api/v1/incidents"
 """Where a browser goes that has logged in."""
-SHORT_BODY_BYTES_MAX = 1024 * 1024
-"""Bodies beside the intake are short: what a person says about an incident."""
+SHORT_BODY_BYTES_MAX = 4 * 1024 * 1024
+"""Bodies beside the intake are short: what a person says about an incident, or a pipeline about its changes."""
 
 
 class Front:
@@ -74,6 +75,8 @@ class Front:
         with Body(self._intake.limits, self._intake.buffered, announced.decode("latin-1")) as body:
             try:
                 raw = await body.read(receive, SHORT_BODY_BYTES_MAX)
+                if too_deep(raw, depth := self._intake.limits.nesting_depth_max):
+                    raise BodyError(400, f"nested more deeply than {depth} levels (limits.nesting_depth_max)")
             except ClientGone:
                 return
             except BodyError as error:

@@ -55,6 +55,7 @@ class Served:
     queries: Queries
     reloads: list[str]
     keys: Keys
+    surface: Surface
 
     async def ask(
         self, method: str, path: str, body: bytes | None = None, **headers: str
@@ -118,7 +119,7 @@ async def served(
     await listener.start()
     try:
         async with aiohttp.ClientSession() as client:
-            yield Served(f"http://{listener.address}", client, runtime, intake, queries, reloads, keys)
+            yield Served(f"http://{listener.address}", client, runtime, intake, queries, reloads, keys, surface)
     finally:
         await listener.stop()
         await http.close()
