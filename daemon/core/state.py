@@ -99,6 +99,17 @@ class State:
         self.changes: Table[Change] = Table(CHANGE, self)
         self.given: Table[Given] = Table(GIVEN, self)
         self.aparts: Table[Apart] = Table(APART, self)
+        self._by_kind: dict[int, Table[Any]] = {
+            ALERT: self.alerts,
+            INCIDENT: self.incidents,
+            SERVICE: self.services,
+            DELIVERY: self.deliveries,
+            EMITTER: self.emitters,
+            SILENCE: self.silences,
+            CHANGE: self.changes,
+            GIVEN: self.given,
+            APART: self.aparts,
+        }
         self.timed: tuple[Table[Any], ...] = (self.alerts, self.incidents, self.deliveries, self.silences, self.changes)
         self.annotations: dict[int, bytes] = {}
         self.by_key: dict[bytes, int] = {}
@@ -268,7 +279,7 @@ class State:
     # ---- in and out of the store -----------------------------------------------------------------
     def image(self, kind: int, number: int) -> tuple[bytes, bytes] | None:
         """The image of an entity and what is kept beside it; None when it is gone."""
-        row = self.tables()[kind].rows.get(number)
+        row = self._by_kind[kind].rows.get(number)
         if row is None:
             return None
         return _encode(row), self.annotations.get(number, b"") if kind == ALERT else b""
@@ -305,17 +316,7 @@ class State:
 
     def tables(self) -> dict[int, "Table[Any]"]:
         """All tables by kind: what `live` holds, and what a copy of the state must hold."""
-        return {
-            ALERT: self.alerts,
-            INCIDENT: self.incidents,
-            SERVICE: self.services,
-            DELIVERY: self.deliveries,
-            EMITTER: self.emitters,
-            SILENCE: self.silences,
-            CHANGE: self.changes,
-            GIVEN: self.given,
-            APART: self.aparts,
-        }
+        return self._by_kind
 
     def _index(self) -> None:
         for number, alert in sorted(self.alerts.rows.items()):
