@@ -60,6 +60,10 @@ def _doors(settings: Settings) -> Iterator[Finding]:
             yield _of(settings, "error", ("login",), text, "take login out, or listen on 127.0.0.1:8112")
     if address.loopback:
         return
+    if settings.tls is None and not settings.trusted_proxies:
+        text = f"tokens cross the network in clear, since {address} is not loopback"
+        remedy = "add tls: {cert_file, key_file}, or name the proxy in front in trusted_proxies"
+        yield _of(settings, "warning", ("listen",), text, remedy)
     for name, source in settings.sources.items():
         if isinstance(source, Source) and not isinstance(source, KafkaSource) and not source.tokens:
             text = f"has no token, and {address} is not loopback"

@@ -182,6 +182,7 @@ fallback: {{team: db}}
     found = assembled(tmp_path, text)
     told = [(finding.level, finding.key) for finding in check(found.settings, found.entries, found.inactive)]
     assert told == [
+        ("warning", "listen"),
         ("warning", "sinks.pager.routing_key"),
         ("warning", "sinks.desk.token"),
         ("warning", "sources.a.token"),

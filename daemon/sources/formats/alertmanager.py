@@ -151,8 +151,7 @@ def _build_all(posted: Sequence[PostableAlert], context: Context) -> tuple[list[
     """The alerts, and by index those that Alertmanager refuses. The hot loop: everything common stands outside."""
     source, ignored, now = context.source, context.ignored, context.received_ms
     prefix, event, hasher = source + " ", context.resolves is False, hasher_of(source)
-    limits, harmless = context.limits, harmless_bytes(context.limits)
-    many = limits.labels_max
+    limits, harmless, many = context.limits, harmless_bytes(context.limits), context.limits.labels_max
     alerts: list[ParsedAlert] = []
     refused: dict[int, Invalid] = {}
     for index, one in enumerate(posted):
