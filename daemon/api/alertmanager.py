@@ -13,7 +13,7 @@ from daemon.api.surface import Pace, Surface
 from daemon.core.enrich import labels_of
 from daemon.core.model.alert import Alert
 from daemon.core.view_json import rfc3339
-from daemon.settings.matchers import MatcherError, Matchers
+from daemon.settings.matchers import MatcherError, Matchers, classic
 from daemon.sources.formats.alertmanager import without_generator
 from daemon.sources.formats.base import RESOLVE_TIMEOUT_MS
 
@@ -63,14 +63,20 @@ class Query:
 def matchers_of(texts: Iterable[str]) -> list[Matchers]:
     """What `filter` asks for. Raises BadQuery."""
     try:
-        return [Matchers(_with_value(text)) for text in texts]
+        return [_matchers(text) for text in texts]
     except MatcherError as error:
         raise BadQuery(f"bad matcher format: {error}") from None
 
 
-def _with_value(text: str) -> str:
-    """Alertmanager takes `severity=` for `severity=""` here, and amtool passes on what was typed."""
-    return f'{text}""' if text.rstrip().endswith(("=", "~")) else text
+def _matchers(text: str) -> Matchers:
+    """As Alertmanager: what is not of the new form may be of the classic one, and amtool passes on what was typed."""
+    try:
+        return Matchers(text)
+    except MatcherError as error:
+        try:
+            return Matchers(str(classic(text)))
+        except MatcherError:
+            raise error from None
 
 
 def flag(given: dict[str, list[str]], name: str) -> bool:

@@ -14,7 +14,6 @@ MatchersArgument = Annotated[
         metavar="MATCHER...", help="As in amtool: service=shop 'alertname=~Disk.*'; a first word alone is an alertname."
     ),
 ]
-_PLAIN = re.compile(r"\s*([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(=~|!=|!~|=)\s*(.*?)\s*", re.DOTALL)
 
 
 def matchers_of(words: Sequence[str]) -> str:
@@ -34,10 +33,9 @@ def matchers_of(words: Sequence[str]) -> str:
 
 def _quoted(word: str) -> str:
     """The matcher with its value in quotes, so that blanks and commas in it need no second pair."""
-    from daemon.settings.matchers import Operator, Term
+    from daemon.settings.matchers import MatcherError, classic
 
-    found = _PLAIN.fullmatch(word)
-    if found is None or found[3].startswith('"'):
+    try:
+        return str(classic(word))
+    except MatcherError:
         return word
-    operators: dict[str, Operator] = {"=": "=", "!=": "!=", "=~": "=~", "!~": "!~"}
-    return str(Term(found[1], operators[found[2]], found[3]))

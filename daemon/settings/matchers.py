@@ -6,6 +6,7 @@ allowed. As in its classic form an escape that Go does not know (`"\\d+"`) is ke
 Regular expressions are anchored at both ends.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -20,6 +21,7 @@ _RESERVED = frozenset("{}!=~,\\\"'`")
 _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\", '"': '"'}
 _HEX = {"x": 2, "u": 4, "U": 8}
 _MISSING = ("",)
+_CLASSIC = re.compile(r"\s*([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(=~|!=|!~|=)\s*(.*?)\s*", re.DOTALL)
 
 
 class MatcherError(ValueError):
@@ -87,6 +89,21 @@ class Matchers:
 def parse_matchers(text: str) -> tuple[Term, ...]:
     """The matchers of a text, in its order. Raises MatcherError; regular expressions are not compiled."""
     return _Parser(text).all()
+
+
+def classic(text: str) -> Term:
+    """One matcher in Alertmanager's classic form, in which all that follows the operator is the value.
+
+    So blanks, commas and operators in it need no quotes, and it may be empty. Raises MatcherError.
+    """
+    found = _CLASSIC.fullmatch(text)
+    if found is None:
+        raise MatcherError(1, "expected a label name and =, !=, =~ or !~")
+    name, operator, value = found.groups()
+    if '"' not in value:
+        value = f'"{value}"'
+    (term,) = parse_matchers(name + operator + value)
+    return term
 
 
 def _compiled(term: Term, text: str) -> _Test:

@@ -5,7 +5,7 @@ from time import process_time
 import pytest
 
 from daemon.core.matching import Matcher, Values
-from daemon.settings.matchers import MatcherError, Matchers, parse_matchers
+from daemon.settings.matchers import MatcherError, Matchers, Term, classic, parse_matchers
 
 
 @pytest.mark.parametrize(
@@ -100,3 +100,26 @@ def test_a_regular_expression_cannot_stall_the_engine() -> None:
     before = process_time()
     assert not matchers.matches({"a": ["x" * 50_000]})
     assert process_time() - before < 2
+
+
+@pytest.mark.parametrize(
+    ("text", "term"),
+    [
+        ("a=b", Term("a", "=", "b")),
+        ("a=", Term("a", "=", "")),
+        ("a =~ x|y ", Term("a", "=~", "x|y")),
+        ("a!=two words, and a comma", Term("a", "!=", "two words, and a comma")),
+        ("alertname=b=~(", Term("alertname", "=", "b=~(")),
+        ('a="b \\" c"', Term("a", "=", 'b " c')),
+        ("a=b\\n", Term("a", "=", "b\n")),
+    ],
+)
+def test_the_classic_form_takes_all_that_follows_as_the_value(text: str, term: Term) -> None:
+    assert classic(text) == term
+    assert parse_matchers(str(term)) == (term,)
+
+
+@pytest.mark.parametrize("text", ["", "a", "=b", "a-b=c", 'a=b"c', 'a="b'])
+def test_what_is_not_of_the_classic_form(text: str) -> None:
+    with pytest.raises(MatcherError):
+        classic(text)
