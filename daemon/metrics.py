@@ -66,8 +66,8 @@ INTAKE_BYTES = _counter(
 )
 CONNECTIONS_CUT = _counter(
     "connections_cut_total",
-    "Connections that were cut off, by reason: silent (said nothing), 408 (the head of a request took too long), 431 (it "
-    "was too long), 503 (too many connections).",
+    "Connections that were cut off, by reason: silent (said nothing), 408 (the head of a request took too long), 431 "
+    "(it was too long), 503 (too many connections).",
     "reason",
 )
 DEAD_LETTERS = _counter(
