@@ -31,6 +31,7 @@ from daemon.sources.http import Intake
 from daemon.store.base import OutboxRow, StoreError
 from daemon.store.queries import Queries, reading
 from daemon.store.sqlite import SqliteStore
+from sinks.base import Sink
 
 REFRESH_S = 86_400
 """Calendars are expanded anew so often."""
@@ -73,6 +74,11 @@ def build_version() -> str:
         return version("samband")
     except PackageNotFoundError:
         return "unknown"
+
+
+def _emergency(assembly: Assembly) -> list[Sink]:
+    """The sinks of notices out of band."""
+    return [assembly.sinks.get(name) for name in assembly.emergency]
 
 
 class Daemon:
@@ -126,7 +132,8 @@ class Daemon:
             raise
         log.conceal([token])
         self._http = HttpClient(settings.delivery.timeout / 1000)
-        self._set_emergency(assembly)
+        self._emergency = Emergency(_emergency(assembly), self._http, socket.gethostname(), self._clock)
+        self._runtime.on_emergency, self._runtime.on_relief = self._emergency.tell, self._emergency.relieve
         self._outbox = Outbox(
             self._runtime, assembly.sinks, self._http, wiring.timing(settings), random.Random(), wiring.style(settings)
         )
@@ -188,11 +195,6 @@ class Daemon:
         await observe_state(self._runtime)
         self._outbox.observe()
 
-    def _set_emergency(self, assembly: Assembly) -> None:
-        sinks = [assembly.sinks.get(name) for name in assembly.emergency]
-        self._emergency = Emergency(sinks, self._http, socket.gethostname(), self._clock)
-        self._runtime.on_emergency, self._runtime.on_relief = self._emergency.tell, self._emergency.relieve
-
     # ---- reload ------------------------------------------------------------------------------------
     async def reload(self) -> str:
         """Reads the configuration again and puts it in force; what is wrong with it, "" when it is in force.
@@ -218,10 +220,12 @@ class Daemon:
                 log.CONFIG_NOTICE(key=key, text="changed; it holds from the next start on")
         if (now.tls is None) != (self._tls is None):
             log.CONFIG_NOTICE(key="tls", text="changed; it holds from the next start on")
+        # The sinks first: what the new policy sends may go to one that was not there before.
+        self._http.timeout_s = now.delivery.timeout / 1000
+        self._emergency.set_sinks(_emergency(fresh))
+        self._outbox.set_sinks(fresh.sinks, wiring.timing(now), wiring.style(now))
         await self._runtime.reload(fresh.policy)
         self._assembly = fresh
-        self._outbox.set_sinks(fresh.sinks, wiring.timing(now), wiring.style(now))
-        self._set_emergency(fresh)
         sources = wiring.sources(fresh)
         self._intake.replace(sources, now.limits)
         self._listener.keeper.limits = now.limits

@@ -6,7 +6,7 @@ job again, the same key is resolved. What such a sink answers is logged, and not
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -29,12 +29,18 @@ class Emergency:
     """
 
     def __init__(self, sinks: Sequence[Sink], http: Http, host: str, clock: Clock, pause_s: float = PAUSE_S) -> None:
-        self._sinks, self._http, self._host, self._clock, self._pause_s = sinks, http, host, clock, pause_s
+        self._http, self._host, self._clock, self._pause_s = http, host, clock, pause_s
+        self._sinks = {sink.name: sink for sink in sinks}
         self._last: dict[str, float] = {}
         self._since: dict[str, int] = {}
         self._running: set[asyncio.Task[None]] = set()
+        self._told: dict[str, dict[str, Sink]] = {}
         self._send_id = 0
-        self._turns = [asyncio.Lock() for _ in sinks]
+        self._turns: dict[str, asyncio.Lock] = {}
+
+    def set_sinks(self, sinks: Sequence[Sink]) -> None:
+        """Other sinks, for notices from now on. What others were told before is taken back there all the same."""
+        self._sinks = {sink.name: sink for sink in sinks}
 
     def tell(self, cause: str, text: str) -> None:
         """Sends a notice in the background, unless one of that cause has left within `EVERY_S`.
@@ -46,12 +52,16 @@ class Emergency:
             return
         self._last[cause] = now
         self._since.setdefault(cause, self._clock.wall_ms())
-        self._send(cause, "create", text)
+        self._told.setdefault(cause, {}).update(self._sinks)
+        self._send(cause, "create", text, {name: [sink] for name, sink in self._sinks.items()})
 
     def relieve(self, cause: str) -> None:
         """The cause is over: what was told of that cause is resolved, in the background."""
         if cause in self._since:
-            self._send(cause, "resolve", "samband works again")
+            told = self._told.pop(cause)
+            # Where it was told; should that be refused (a key that was changed since), as the sink is configured now.
+            ways = {name: [sink, self._sinks.get(name, sink)] for name, sink in told.items()}
+            self._send(cause, "resolve", "samband works again", ways)
             del self._since[cause]
             self._last.pop(cause, None)
 
@@ -59,32 +69,38 @@ class Emergency:
         """Waits for notices that are on their way (each tries for some seconds at most)."""
         await asyncio.gather(*self._running)
 
-    def _send(self, cause: str, action: Action, text: str) -> None:
+    def _send(self, cause: str, action: Action, text: str, ways: Mapping[str, Sequence[Sink]]) -> None:
+        """ways: name of a sink -> the sinks to try, one after the other, until one takes it."""
         order = self._order(cause, action, text)
-        for sink, turn in zip(self._sinks, self._turns, strict=True):
-            task = asyncio.create_task(self._in_turn(sink, turn, order), name=f"emergency {sink.name}")
+        for name, sinks in ways.items():
+            turn = self._turns.setdefault(name, asyncio.Lock())
+            task = asyncio.create_task(self._in_turn(sinks, turn, order), name=f"emergency {name}")
             self._running.add(task)
             task.add_done_callback(self._running.discard)
 
-    async def _in_turn(self, sink: Sink, turn: asyncio.Lock, order: Order) -> None:
+    async def _in_turn(self, sinks: Sequence[Sink], turn: asyncio.Lock, order: Order) -> None:
         """A resolve that overtook its notice would leave a page that nobody ends."""
         async with turn:
-            await self._deliver(sink, order)
+            for sink in dict.fromkeys(sinks):
+                if await self._deliver(sink, order):
+                    return
 
-    async def _deliver(self, sink: Sink, order: Order) -> None:
+    async def _deliver(self, sink: Sink, order: Order) -> bool:
+        """Whether the sink has taken it."""
         for turn in range(TRIES):
             outcome = await sink.deliver(order, self._http)
             match outcome:
                 case Done():
                     log.SENT(sink=sink.name, action=order.action, key=order.key)
-                    return
+                    return True
                 case Retry() | Unsure() if turn + 1 < TRIES:
                     # A second page under one key is the same page; at other sinks twice is better than never.
                     order = replace(order, repeat=order.repeat or isinstance(outcome, Unsure))
                     await asyncio.sleep(max(self._pause_s, outcome.after_ms / 1000))
                 case _:
                     log.SEND_DEAD(sink=sink.name, action=order.action, key=order.key, detail=_masked(sink, outcome))
-                    return
+                    break
+        return False
 
     def _order(self, cause: str, action: Action, text: str) -> Order:
         now, key = self._clock.wall_ms(), f"samband-{self._host}-{cause}"

@@ -32,19 +32,18 @@ class HttpClient:
     """
 
     def __init__(self, timeout_s: float, *, user_agent: str = "samband", tls: ssl.SSLContext | None = None) -> None:
-        """`timeout_s` bounds each request from the look-up of the name to the last byte of the answer.
+        """`timeout_s` bounds each request, from the look-up of the name to the last byte; it may be set anew.
 
         Must be called with a running loop.
         """
         trace = aiohttp.TraceConfig()
         trace.on_request_headers_sent.append(_mark_sent)
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=0, ssl=tls if tls is not None else True, keepalive_timeout=_IDLE_S, enable_cleanup_closed=False
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=timeout_s),
             trace_configs=[trace],
             headers={"User-Agent": user_agent},
         )
@@ -61,7 +60,7 @@ class HttpClient:
 
     async def request(self, request: Request) -> Response:
         """Sends one request and reads the answer, cut at `BODY_BYTES_MAX`. Raises HttpError."""
-        progress = _Progress()
+        progress, timeout_s = _Progress(), self.timeout_s
         try:
             url = URL(request.url)
             async with self._session.request(
@@ -69,6 +68,7 @@ class HttpClient:
                 url,
                 headers=dict(request.headers),
                 data=request.body or None,
+                timeout=aiohttp.ClientTimeout(total=timeout_s),
                 allow_redirects=False,
                 trace_request_ctx=progress,
             ) as answer:
@@ -78,7 +78,7 @@ class HttpClient:
         except TimeoutError:
             phase = "no answer" if progress.sent else "no connection"
             raise HttpError(
-                Reason.TIMEOUT, f"{phase} from {_host(request.url)} within {self._timeout_s:g} s", sent=progress.sent
+                Reason.TIMEOUT, f"{phase} from {_host(request.url)} within {timeout_s:g} s", sent=progress.sent
             ) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # ValueError: a URL or header that cannot be written. Texts of errors are not passed on whole:

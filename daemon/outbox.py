@@ -15,7 +15,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from daemon import log
+from daemon import log, metrics
 from daemon import outbox_orders as orders
 from daemon import outbox_rules as rules
 from daemon.batching import NotDurable
@@ -110,7 +110,9 @@ class Outbox:
         self._timing = timing
         self._notices.timing, self._twins.timing, self._twins.style = timing, timing, style
         self._attempts.timing, self._attempts.style = timing, style
+        self._lanes.retire()
         self._lanes = Lanes(sinks, timing)
+        metrics.CIRCUIT_OPEN.clear()  # Every sink is tried again: what was wrong may have been the configuration.
         for queue in self._queues.values():
             queue.armed = 0
         for key in list(self._queues):

@@ -134,6 +134,10 @@ class Lane:
         self.looking_back = False
         self._ready: list[tuple[int, int, QueueKey]] = []
 
+    def retire(self) -> None:
+        """Another sink stands in its place: nothing more is begun here."""
+        self._ready.clear()
+
     def put(self, rank: int, number: int, key: QueueKey) -> None:
         """A row is ready."""
         heappush(self._ready, (rank, number, key))
@@ -169,6 +173,11 @@ class Lanes:
     def __init__(self, sinks: Sinks, timing: Timing) -> None:
         self._sinks, self._timing = sinks, timing
         self._lanes: dict[int, Lane] = {}
+
+    def retire(self) -> None:
+        """Other lanes take what waits in these."""
+        for lane in self._lanes.values():
+            lane.retire()
 
     def of(self, row: OutboxRow, state: State) -> Lane | None:
         """The lane that the row belongs into; None when its sink is no longer configured."""

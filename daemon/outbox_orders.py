@@ -4,8 +4,10 @@ from collections.abc import Callable
 from typing import Literal
 
 import msgspec
+from msgspec.structs import replace
 
-from daemon.core import communication
+from daemon.core import communication, going_live
+from daemon.core.delivery import SUMMARY
 from daemon.core.model.ids import public_id
 from daemon.core.model.incident import Action, Delivery, Incident
 from daemon.core.policy import Policy
@@ -48,7 +50,7 @@ def build(
     delivery = state.deliveries[send.delivery]
     incident = state.incidents[delivery.incident]
     view = communication.picture(state, policy, incident.id, now, style.link_base)
-    return Order(
+    order = Order(
         action=action or send.action,
         purpose=send.purpose,
         key=delivery.key or send.key,
@@ -63,6 +65,14 @@ def build(
         components=components(state, policy, delivery, incident) if delivery.kind == "status_page" else {},
         send=send.id,
     )
+    return _of_all(order, state, policy, now, style) if delivery.purpose == SUMMARY else order
+
+
+def _of_all(order: Order, state: State, policy: Policy, now: int, style: Style) -> Order:
+    """The order as a message about everything that is open now."""
+    views, total = going_live.pictures(state, policy, now, style.link_base)
+    title, text = going_live.summary(views, total)
+    return replace(order, title=title, text=text, incidents=tuple(views))
 
 
 def _survivor(state: State, incident: Incident, style: Style) -> str:

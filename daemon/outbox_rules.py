@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 from msgspec.structs import replace
 
+from daemon.core.delivery import SUMMARY
 from daemon.core.model.incident import Delivery, Incident
 from daemon.core.state import State
 from daemon.store.base import OutboxRow
@@ -241,6 +242,8 @@ def _wanted(row: OutboxRow, delivery: Delivery, incident: Incident) -> bool:
     The ticket of a P1 that is over stays for a person, so it is made; and a P1's page is never dropped by
     the all clear, only by a person or a merge.
     """
+    if delivery.purpose == SUMMARY:
+        return True
     if delivery.state == "open":
         return incident.live or delivery.kind == "ticket"
     by_person = incident.resolved_by not in ("", "clear")

@@ -79,7 +79,7 @@ class Runtime:
         changed = (recovered.policy, recovered.mode) != (policy.digest, policy.mode)
         self._own = [Resumed(now, recovered.epoch, self._time.gap)]
         if changed:
-            self._own.append(PolicyChanged(now, policy.digest, policy.mode))
+            self._own.append(PolicyChanged(now, policy.digest, policy.mode, recovered.mode))
         base_wanted = recovered.seq > 0 and (changed or not recovered.comparable or self._base_is_old(now))
         await self._turn(await base_parts(self.engine.state) if base_wanted else None)
         if not recovered.seq:
@@ -334,9 +334,10 @@ class Runtime:
         if self._policy is not None:
             policy, done = self._policy
             self._policy = None
+            before = self.engine.policy.mode
             self.engine.set_policy(policy)
             # Dated back to the last fold, so that no deadline stands between the barrier and the record.
-            records.append(PolicyChanged(self.engine.now_ms, policy.digest, policy.mode))
+            records.append(PolicyChanged(self.engine.now_ms, policy.digest, policy.mode, before))
             parts.append(Part(Submission(done, patient=True), 0, 0, 0))
         if self._ripe(now, due):
             # Likewise: a lapse that is due by now must not fire before what was heard in time.

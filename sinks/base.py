@@ -83,7 +83,7 @@ class Order(msgspec.Struct, frozen=True):
     """What a sink is to do: bring the object `key` in line with `incident`.
 
     key: the object's key at the sink, stable over retries (`samband-<incident>-<generation>`, with
-    `#raise-N` for a raise). purpose: page, ticket, entry, message, raise-N, update, resolve.
+    `#raise-N` for a raise). purpose: page, ticket, entry, message, raise-N, summary, update, resolve.
     ref: the sink's own name of the object, "" while unknown. A raise is an object (and a delivery)
     of its own, with a key of its own, and gets its own resolve.
     repeat: this may already have been delivered, and the sink cannot tell.
@@ -92,6 +92,7 @@ class Order(msgspec.Struct, frozen=True):
     sent_at: ms. options: the team's own options were merged into the sink's config beforehand.
     components: status-page component -> worst state over all open incidents, for status pages.
     send: id of the outbox row, stable over its retries (the webhook's Idempotency-Key).
+    incidents: of a message with the purpose summary: the worst that are open; `text` lists them.
     """
 
     action: Action
@@ -107,6 +108,7 @@ class Order(msgspec.Struct, frozen=True):
     duplicate_of: str = ""
     components: Mapping[str, str] = {}
     send: int = 0
+    incidents: tuple[IncidentView, ...] = ()
 
 
 class Done(msgspec.Struct, frozen=True):

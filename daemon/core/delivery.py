@@ -14,6 +14,8 @@ from daemon.core.priority import rank_of, voice
 from daemon.core.routing import sinks_for
 
 PURPOSES: dict[Kind, str] = {"pager": "page", "ticket": "ticket", "status_page": "entry", "message": "message"}
+SUMMARY = "summary"
+"""The purpose of the one message that tells of all open incidents. It stands for no object of its incident."""
 
 
 def serve(ctx: Context, incident: Incident) -> bool:
@@ -52,7 +54,7 @@ def _open_missing(ctx: Context, incident: Incident) -> None:
     present = {
         delivery.sink
         for delivery in ctx.state.incident_deliveries(incident.id)
-        if delivery.generation == incident.generation and delivery.state != "dropped"
+        if delivery.generation == incident.generation and delivery.state != "dropped" and delivery.purpose != SUMMARY
     }
     for sink, hours in sinks_for(ctx, incident):
         if sink.name not in present:
@@ -71,7 +73,7 @@ def plan(ctx: Context, incident: Incident, sink: SinkInfo, hours: Hours | None, 
         sink=sink.name,
         kind=sink.kind,
         purpose=purpose,
-        key=_key(incident, purpose),
+        key=object_key(incident, purpose),
         state="draft" if sink.approve else "waiting",
         team=incident.owner,
         previous=_previous(ctx, incident, sink) if purpose == PURPOSES[sink.kind] else 0,
@@ -89,9 +91,10 @@ def plan(ctx: Context, incident: Incident, sink: SinkInfo, hours: Hours | None, 
         state.arm(delivery, "due_send", due)
 
 
-def _key(incident: Incident, purpose: str) -> str:
+def object_key(incident: Incident, purpose: str) -> str:
+    """What the sink knows the object by: of one incident's generation there is one, but for raises and summaries."""
     base = f"samband-{public_id(incident.id)}-{incident.generation}"
-    return f"{base}#{purpose}" if purpose.startswith("raise-") else base
+    return base if purpose in PURPOSES.values() else f"{base}#{purpose}"
 
 
 def _previous(ctx: Context, incident: Incident, sink: SinkInfo) -> int:
@@ -104,7 +107,7 @@ def _previous(ctx: Context, incident: Incident, sink: SinkInfo) -> int:
         if delivery.sink == sink.name
         and delivery.state == "closed"
         and delivery.confirmed
-        and not delivery.purpose.startswith("raise-")
+        and delivery.purpose == PURPOSES[sink.kind]
     ]
     return closed[-1] if closed else 0
 

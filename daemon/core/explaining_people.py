@@ -4,7 +4,7 @@ import msgspec
 
 from daemon.core.communication import clean
 from daemon.core.context import Context
-from daemon.core.delivery import must_page
+from daemon.core.delivery import SUMMARY, must_page
 from daemon.core.enrich import owner_of
 from daemon.core.model.incident import Delivery, Incident
 from daemon.core.policy import Rule
@@ -135,6 +135,8 @@ def called(one: Delivery) -> str:
     """What people call the object."""
     if one.purpose.startswith("raise-"):
         return f"Page again (raise {one.purpose[6:]})"
+    if one.purpose == SUMMARY:
+        return "Summary of the open incidents"
     return {"pager": "Page", "ticket": "Ticket", "status_page": "Status page entry", "message": "Message"}[one.kind]
 
 
@@ -149,6 +151,8 @@ def _object_words(ctx: Context, incident: Incident, one: Delivery) -> str:
             return f"a draft, which waits for a person: samband incidents publish {incident.ref}"
         case "open" if one.shadow:
             return "would have been made"
+        case "closed" if one.purpose == SUMMARY:
+            return "sent" if one.confirmed else "asked for, not confirmed yet"
         case "open":
             made = f"made, as {clean(one.ref, 60)}" if one.ref else "made"
             return made if one.confirmed else "asked for, not confirmed yet"

@@ -142,10 +142,14 @@ class ClockStepped(Record, frozen=True, tag="clock"):
 
 
 class PolicyChanged(Record, frozen=True, tag="policy"):
-    """Another configuration is in force from here; `digest` names it, `mode` is its mode."""
+    """Another configuration is in force from here; `digest` names it, `mode` is its mode, `before` the one until then.
+
+    before: "" when there was none, or it is not known.
+    """
 
     digest: str
     mode: str
+    before: str = ""
 
 
 AnyRecord = (

@@ -3,6 +3,7 @@
 from daemon.core.context import Context
 from daemon.core.dedup import arm_end
 from daemon.core.enrich import service_entry, tier_of
+from daemon.core.going_live import go_live
 from daemon.core.membership import count_in, count_out, service_key
 from daemon.core.priority import cell_of
 from daemon.core.records import ClockStepped, PolicyChanged, Resumed
@@ -56,11 +57,7 @@ def _leases_anew(ctx: Context) -> None:
 
 
 def policy_changed(ctx: Context, record: PolicyChanged) -> None:
-    """Another configuration: tiers and owners may differ. No timer moves, nothing is sent again.
-
-    From shadow to live, each open incident acts from its next change, and a P1 or P2 that nobody
-    has acknowledged acts now.
-    """
+    """Another configuration: tiers and owners may differ. No timer moves, nothing is sent again."""
     state = ctx.state
     for row in list(state.services.rows.values()):
         tier = tier_of(ctx.policy, row.service)
@@ -74,16 +71,7 @@ def policy_changed(ctx: Context, record: PolicyChanged) -> None:
             count_out(ctx, member, member.severity, service_key(member))
             count_in(ctx, member)
     ctx.touched.clear()
-    if record.mode == "live":
-        _leave_shadow(ctx)
-
-
-def _leave_shadow(ctx: Context) -> None:
-    state = ctx.state
-    for delivery in list(state.deliveries.rows.values()):
-        if delivery.shadow and delivery.state == "open":
-            state.deliveries.edit(delivery.id).state = "dropped"
-            incident = state.incidents.edit(delivery.incident)
-            incident.told_priority, incident.told = "", ()
-            if incident.state in ("open", "reopened") and incident.priority in ("P1", "P2"):
-                ctx.touched[incident.id] = None
+    # Other policies may name other sinks: what was in line with the old ones is looked at again at its next change.
+    state.served.clear()
+    if record.before == "shadow" and record.mode == "live":
+        go_live(ctx)

@@ -122,14 +122,22 @@ def _secrets(url: str, values: Iterable[str]) -> tuple[str, ...]:
 
 
 def event_of(order: Order) -> dict[str, Any]:
-    """The message: type, key, sent_at and the incident in the form of the API. A raise is news of an open incident."""
+    """The message: type, key, sent_at and the incident in the form of the API. A raise is news of an open incident.
+
+    A summary has beside the worst incident all of them, and the text.
+    """
     raised = order.action == "create" and order.purpose.startswith("raise")
-    return {
+    event = {
         "type": "incident.updated" if raised else TYPE[order.action],
         "key": order.key,
         "sent_at": rfc3339(order.sent_at),
         "incident": cleaned(as_json(order.incident)),
     }
+    if order.purpose == "summary":
+        event["type"] = "incident.summary"
+        event["text"] = cleaned(order.text)
+        event["incidents"] = [cleaned(as_json(one)) for one in order.incidents]
+    return event
 
 
 def idempotency_key(order: Order) -> str:

@@ -9,7 +9,9 @@ from aiohttp import web
 
 from tests.fakes.base import Fake, json_of
 
-TYPES = ("incident.opened", "incident.updated", "incident.resolved", "incident.reopened")
+TYPES = ("incident.opened", "incident.updated", "incident.resolved", "incident.reopened", "incident.summary")
+MEMBERS = {"type", "key", "sent_at", "incident"}
+OF_A_SUMMARY = {"text", "incidents"}
 FIELDS = {
     "id": str, "ref": str, "title": str, "state": str, "priority": str, "impact": str, "urgency": str,
     "derivation": str, "owner": str, "services": list, "cause": str | None, "opened_at": str,
@@ -27,6 +29,8 @@ class Message:
     type: str
     idempotency_key: str
     incident: dict[str, Any]
+    incidents: list[dict[str, Any]]
+    text: str = ""
     copies: int = 1
 
 
@@ -72,8 +76,8 @@ class FakeWebhook(Fake):
         if known:
             known.copies += 1
         else:
-            self.messages.append(Message(body["key"], body["type"], key, body["incident"]))
-            incident = body["incident"]
+            incident, listed = body["incident"], body.get("incidents", [])
+            self.messages.append(Message(body["key"], body["type"], key, incident, listed, body.get("text", "")))
             self.say(f"{body['type']} {incident['priority']} {incident['title']} ({incident['ref']})")
         return web.Response(status=204)
 
@@ -81,19 +85,28 @@ class FakeWebhook(Fake):
 def _wrong(body: Any, idempotency_key: str) -> str:
     if not idempotency_key:
         return "header Idempotency-Key is missing"
-    if not isinstance(body, dict) or set(body) != {"type", "key", "sent_at", "incident"}:
-        return "the body must have type, key, sent_at, incident"
+    if not isinstance(body, dict) or not set(body) >= MEMBERS:
+        return f"the body must have {', '.join(sorted(MEMBERS))}"
     if body["type"] not in TYPES:
         return f"type {body['type']} is none"
-    incident = body["incident"]
+    if set(body) - MEMBERS != (OF_A_SUMMARY if body["type"] == "incident.summary" else set()):
+        return f"{body['type']} has {', '.join(sorted(body))}"
+    if not _is_time(body["sent_at"]):
+        return f"{body['sent_at']} is no RFC 3339 time"
+    return next(filter(None, map(_wrong_incident, [body["incident"], *body.get("incidents", [])])), "")
+
+
+def _wrong_incident(incident: dict[str, Any]) -> str:
     for name, kind in FIELDS.items():
         if name not in incident or not isinstance(incident[name], kind):
             return f"incident.{name} is missing or of another type"
     if set(incident["alerts"]) != {"firing", "resolved", "held"}:
         return "incident.alerts must have firing, resolved, held"
-    times = [body["sent_at"], *(value for name, value in incident.items() if name.endswith("_at") and value)]
-    for text in times:
-        if not _TIME.fullmatch(text):
-            return f"{text} is no RFC 3339 time"
-        datetime.fromisoformat(text)
+    for name, value in incident.items():
+        if name.endswith("_at") and value and not _is_time(value):
+            return f"{value} is no RFC 3339 time"
     return ""
+
+
+def _is_time(text: str) -> bool:
+    return _TIME.fullmatch(text) is not None and datetime.fromisoformat(text) is not None

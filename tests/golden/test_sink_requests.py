@@ -13,7 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from sinks.base import Done, Order, Reject, Retry, Unsure
-from tests.contract.sinks_kit import CASES, Bench, bench, later, order, view
+from tests.contract.sinks_kit import CASES, KEY, Bench, bench, later, order, view
 
 FOLDER = Path(__file__).parent / "sinks"
 WRITE = os.environ.get("SAMBAND_GOLDEN") == "write"
@@ -34,11 +34,19 @@ ORDERS: dict[str, Order] = {
         send=11,
     ),
 }
+ORDERS["summary"] = order(
+    purpose="summary",
+    key=f"{KEY}#summary",
+    title="samband is live: 2 open incidents",
+    text="samband is live: 2 open incidents\nP1 Checkout failing (INC-4211)\nP2 Disk full (INC-4212)",
+    incidents=(view(), view(ref="INC-4212", priority="P2", title="Disk full")),
+    send=12,
+)
 CASES_OF = {
     "pagerduty": ("create", "late", "acknowledged", "resolve"),
-    "jira": tuple(ORDERS),
+    "jira": ("create", "acknowledged", "resolve", "reopen", "duplicate"),
     "statuspage": ("create", "acknowledged", "resolve", "duplicate"),
-    "webhook": ("create", "acknowledged", "resolve", "reopen"),
+    "webhook": ("create", "acknowledged", "resolve", "reopen", "summary"),
 }
 ALL = [(name, case) for name in sorted(CASES) for case in CASES_OF[name]]
 

@@ -98,3 +98,32 @@ async def test_what_was_never_told_is_not_taken_back(scene: Scene) -> None:
     scene.emergency.relieve("store")
     await scene.emergency.close()
     assert scene.pager.requests == scene.hook.requests == []
+
+
+async def test_after_a_reload_notices_go_elsewhere_and_earlier_ones_are_taken_back_where_they_are(scene: Scene) -> None:
+    async with FakePagerDuty() as other:
+        night = config_of(PagerDuty).model_validate(
+            {"type": "pagerduty", "url": other.url, "routing_key": other.routing_key}
+        )
+        scene.emergency.tell("store", "it is down")
+        scene.emergency.set_sinks([build(PagerDuty, "night", night, settle_ms=0)])
+        scene.emergency.tell("fenced", "another daemon has it")
+        scene.emergency.relieve("store")
+        await scene.emergency.close()
+        assert [(page.key, page.status) for page in scene.pager.pages] == [(KEY, "resolved")]
+        assert [page.key for page in other.pages] == ["samband-web-1-fenced"]
+        assert other.violations == other.dropped == []
+
+
+async def test_a_notice_is_taken_back_with_the_new_key_when_the_old_one_is_refused(scene: Scene) -> None:
+    scene.emergency.tell("store", "it is down")
+    await scene.emergency.close()
+    scene.pager.routing_key = "f" * 32
+    fresh = config_of(PagerDuty).model_validate(
+        {"type": "pagerduty", "url": scene.pager.url, "routing_key": scene.pager.routing_key}
+    )
+    scene.emergency.set_sinks([build(PagerDuty, "phone", fresh, settle_ms=0)])
+    scene.emergency.relieve("store")
+    await scene.emergency.close()
+    assert [page.status for page in scene.pager.pages] == ["resolved"]
+    scene.pager.violations.clear()  # The old key was tried first.

@@ -136,13 +136,15 @@ def test_silence_after_the_request_may_have_been_sent() -> None:
         await asyncio.sleep(60)
 
     async def main() -> HttpError:
-        async with serving(silent) as place:
+        async with serving(silent) as place, HttpClient(60) as client:
+            client.timeout_s = 0.3
             with pytest.raises(HttpError) as caught:
-                await ask(f"http://{place}/", timeout_s=0.3)
+                await client.request(Request("POST", f"http://{place}/"))
             return caught.value
 
     error = asyncio.run(main())
     assert (error.sent, error.reason) == (True, Reason.TIMEOUT)
+    assert "within 0.3 s" in error.detail
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,8 @@ class Delivery(msgspec.Struct, gc=False, array_like=True):
 
     A raise that must ring is an object of its own (PagerDuty cannot be told again under one key).
 
-    purpose: page, ticket, entry, message, or raise-N. key: what the sink knows the object by.
+    purpose: page, ticket, entry, message, raise-N, or summary (a message about all that is open).
+    key: what the sink knows the object by.
     state: waiting (held back until `due_send`), draft (a person must publish it), open (a create
         was asked for), closed (its end was asked for), dropped (never sent, and not to be).
     ref: the sink's own name for the object, known once `confirmed`: the create was done.
