@@ -169,11 +169,12 @@ def _service(policy: Policy, row: IncidentService) -> ServiceView:
 
 
 def likely_cause(policy: Policy, rows: list[IncidentService]) -> str:
-    """The firing service that most of the others depend on, directly or not; "" when none stands out.
+    """The service that most of the others depend on, directly or not; "" when none stands out.
 
+    Those that have recovered count too: a cause that is mended first was the cause all the same.
     Dependence, not order in time: "A came first" is right little more often than a coin.
     """
-    names = list(dict.fromkeys(row.service for row in rows[:SERVICES_SHOWN] if row.service and any(row.firing)))
+    names = list(dict.fromkeys(row.service for row in rows[:SERVICES_SHOWN] if row.service))
     if len(names) < 3:
         return ""
     counts = dict.fromkeys(names, 0)
@@ -205,7 +206,7 @@ def _what(incident: Incident, lead: Alert | None, rows: list[IncidentService], c
         return "No alert"
     where = lead.service or lead.resource
     text = clean(lead.name, 60) + (f" on {clean(where, 40)}" if where else "")
-    if cause:
+    if cause and cause.split(":", 1)[0] != clean(where, 40):
         text += f", likely {cause.split(':', 1)[0]}"
     total = incident.firing + incident.ended
     services = len({row.service for row in rows if row.service})
