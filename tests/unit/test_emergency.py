@@ -112,7 +112,7 @@ async def test_after_a_reload_notices_go_elsewhere_and_earlier_ones_are_taken_ba
         await scene.emergency.close()
         assert [(page.key, page.status) for page in scene.pager.pages] == [(KEY, "resolved")]
         assert [page.key for page in other.pages] == ["samband-web-1-fenced"]
-        assert other.violations == other.dropped == []
+        assert (other.violations, other.dropped) == ([], [])
 
 
 async def test_a_notice_is_taken_back_with_the_new_key_when_the_old_one_is_refused(scene: Scene) -> None:
