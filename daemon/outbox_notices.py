@@ -7,6 +7,7 @@ matters. Neither is ever about an incident about samband itself.
 
 from collections.abc import Callable
 from heapq import heappop, heappush
+from itertools import count
 
 from daemon.core.records import AnyRecord, Overdue, SelfNoticed
 from daemon.outbox_rules import MAKES, Timing, overdue_at
@@ -23,6 +24,7 @@ class Notices:
         self._runtime, self.timing = runtime, timing
         self._since = 0
         self._due: list[tuple[int, int, OutboxRow]] = []
+        self._turn = count()
         self._late: dict[int, OutboxRow] = {}
         self._dead: dict[int, OutboxRow] = {}
         self._said: dict[tuple[str, str], None] = {}
@@ -36,8 +38,12 @@ class Notices:
                 self._said[incident.self_cause, incident.self_sink] = None
 
     def expect(self, row: OutboxRow) -> None:
-        """The row is to be done in time; what a restart takes up gets its time again."""
-        heappush(self._due, (overdue_at(row, self.timing, self._since), row.send.id, row))
+        """The row is to be done in time; what a restart takes up, or a person tries again, gets its time again."""
+        since = self._since if row.attempts else max(self._since, row.next_at)
+        self._wait(overdue_at(row, self.timing, since), row)
+
+    def _wait(self, until: int, row: OutboxRow) -> None:
+        heappush(self._due, (until, next(self._turn), row))
 
     def remember(self, row: OutboxRow) -> None:
         """The row is dead, and that has been said."""
@@ -83,7 +89,8 @@ class Notices:
 
     def _find_overdue(self, now: int, head: Callable[[int], bool], waiting: Callable[[int], bool]) -> None:
         while self._due and self._due[0][0] <= now:
-            _, number, row = heappop(self._due)
+            row = heappop(self._due)[2]
+            number = row.send.id
             if not waiting(number):
                 continue
             if head(number):
@@ -91,7 +98,7 @@ class Notices:
                 self._untold.append(Overdue(now, number, row.reason))
             else:
                 # It waits for another one; that one is told about.
-                heappush(self._due, (now + self.timing.overdue, number, row))
+                self._wait(now + self.timing.overdue, row)
 
     def _conditions(self) -> dict[tuple[str, str], None]:
         said = [(FAILING, row.send.sink) for row in self._late.values() if not self._own(row)]
