@@ -63,7 +63,7 @@ def services() -> dict[str, dict[str, Any]]:
     return {**found, **LONELY, HUB: {"team": "data", "tier": 1}}
 
 
-def configuration(sinks: Sinks, **changes: Any) -> dict[str, Any]:
+def configuration(sinks: Sinks, /, **changes: Any) -> dict[str, Any]:
     """A configuration with this estate, short waits, and everything of P1 and P2 published at once."""
     return {
         "login": "open",
