@@ -19,12 +19,19 @@ SILENCES_MAX = 10_000
 
 
 def values_of(alert: Alert) -> dict[str, list[str]]:
-    """What matchers see of an alert: its labels, and the native fields, which win over labels of their name."""
-    values = {name: [value] for name, value in labels_of(alert.labels).items()}
+    """What matchers see of an alert: its labels, and the native fields, which win over labels of their name.
+
+    Severity has both values, ours and the sender's own word: the compatible API shows the word,
+    and whoever silences `severity="page"` there means it.
+    """
+    labels = labels_of(alert.labels)
+    values = {name: [value] for name, value in labels.items()}
     values["alertname"] = [alert.name]
     for name in ("service", "resource", "environment", "severity", "source"):
         if value := getattr(alert, name):
             values[name] = [value]
+    if word := labels.get("severity"):
+        values["severity"] = list(dict.fromkeys((alert.severity, word)))
     return values
 
 

@@ -1,5 +1,6 @@
 """Step 5 in the engine: what a silence holds, what passes it, and what goes on at its end."""
 
+import msgspec
 import pytest
 
 from daemon.core.communication import page
@@ -169,3 +170,12 @@ def test_the_page_names_why_alerts_are_held() -> None:
     play.see(2, alert("Slow", severity="warning", resource="r2", zone="b"))
     shown = play.shown(play.only())
     assert 'HELD    2 of the 2 (silence "patching")' in page(shown, T0 + 3000)
+
+
+def test_a_silence_on_the_senders_own_word_for_the_severity_holds() -> None:
+    run = Play(policy())
+    term = Term("severity", "page", False, True)
+    run.fold([SilencePut(T0, "s", "bo", 0, "silence", 'severity="page"', (term,), T0, T0 + 3_600_000, "known")], 0)
+    (one,) = run.see(1, msgspec.structs.replace(alert(severity="page"), labels=b'{"severity":"page"}'))
+    assert one.severity == "critical"
+    assert one.held
