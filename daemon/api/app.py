@@ -112,6 +112,8 @@ def _refusals(app: FastAPI) -> None:
         if "/api/v2/" in request.url.path and error.status_code in (404, 405):
             return mirror.not_there(request, error.status_code)
         text = f"there is nothing at {request.url.path[:200]}" if error.status_code == 404 else str(error.detail)
+        if isinstance(error.__cause__, UnicodeDecodeError):
+            text = f"the body is not UTF-8 (byte {error.__cause__.start})"
         return refusal(error.status_code, text, dict(error.headers or {}))
 
     @app.exception_handler(RequestValidationError)

@@ -29,7 +29,10 @@ def words(text: str) -> frozenset[str]:
 
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
+    400: {"model": models.Failure, "description": "The body is no JSON in UTF-8, or nested too deeply"},
     401: {"model": models.Failure, "description": "No token, or a wrong one"},
+    403: {"model": models.Failure, "description": "The role of the token does not allow it"},
+    413: {"model": models.Failure, "description": "The body is too long"},
     422: {"model": models.Failure, "description": "A parameter or the body cannot be read; `error` says where and why"},
 }
 MISSING: dict[int | str, dict[str, Any]] = {404: {"model": models.Failure, "description": "There is no such thing"}}

@@ -88,6 +88,11 @@ class Matchers:
 
 def parse_matchers(text: str) -> tuple[Term, ...]:
     """The matchers of a text, in its order. Raises MatcherError; regular expressions are not compiled."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        # An argument of a command line that is no UTF-8 arrives like this.
+        raise MatcherError(error.start + 1, "expected text in UTF-8") from None
     return _Parser(text).all()
 
 
