@@ -31,7 +31,7 @@ def serve(ctx: Context, incident: Incident) -> bool:
         incident.generation,
         incident.cleared,
         incident.notifiable,
-        len(ctx.state.service_ids.get(incident.id, ())),
+        incident.shape,
     )
     if ctx.state.served.get(incident.id) == served:
         return False

@@ -75,6 +75,8 @@ def _count_in(ctx: Context, alert: Alert, incident: Incident) -> None:
     if row is not None:
         if incident.live:
             _be_evidence(ctx, row)
+        if not any(row.firing) or (not row.loud and not alert.held):
+            incident.shape += 1
         row.firing[RANK[alert.severity]] += 1
         row.loud += not alert.held
         row.touched = ctx.now
@@ -112,6 +114,8 @@ def count_out(ctx: Context, alert: Alert, severity: str, service: tuple[str, str
     if row is not None:
         row.firing[RANK[severity]] -= 1
         row.loud -= not alert.held
+        if not any(row.firing) or (not row.loud and not alert.held):
+            incident.shape += 1
     incident.version += 1
     ctx.touched[incident.id] = None
 
@@ -207,6 +211,7 @@ def merge_members(ctx: Context, survivor: Incident, loser: Incident) -> None:
     survivor.first_heard = min(survivor.first_heard, loser.first_heard)
     survivor.last_heard = max(survivor.last_heard, loser.last_heard)
     survivor.heard += loser.heard
+    survivor.shape += loser.shape + 1
     loser.cells, loser.loud, loser.firing, loser.ended, loser.held = [0] * 9, [0] * 9, 0, 0, 0
     for number in list(state.service_ids.get(loser.id, ())):
         row = state.services.rows[number]

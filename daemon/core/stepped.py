@@ -16,6 +16,7 @@ def resumed(ctx: Context, record: Resumed) -> None:
     Nothing of this is written to `live`: recovery reads older images, and this record evens them out.
     """
     _leases_anew(ctx)
+    ctx.state.served.clear()
     ctx.state.rebuild_deadlines()
     ctx.count("resumed")
 
@@ -59,6 +60,7 @@ def _leases_anew(ctx: Context) -> None:
 def policy_changed(ctx: Context, record: PolicyChanged) -> None:
     """Another configuration: tiers and owners may differ. No timer moves, nothing is sent again."""
     state = ctx.state
+    state.served.clear()
     for row in list(state.services.rows.values()):
         tier = tier_of(ctx.policy, row.service)
         team = service_entry(ctx.policy, row.service).team or row.team

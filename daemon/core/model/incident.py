@@ -29,6 +29,7 @@ class Incident(msgspec.Struct, gc=False, array_like=True):
     told: teams and tier-1 services that have been told of, so that a new one tells again.
     first_heard, last_heard, heard: span (sender's time) and number of the joins that were activity:
         its rhythm, by which correlation tells whether it has gone quiet.
+    version: counts its changes. shape: counts those of the set of services that fire, or may notify.
     cleared_at: all members have ended since then, 0 otherwise. cleared: a P1 that nobody saw and
         that cleared; it stays open.
     self_sink, self_cause: an incident about samband itself, its cause and the sink concerned.
@@ -72,6 +73,7 @@ class Incident(msgspec.Struct, gc=False, array_like=True):
     self_cause: str = ""
     self_sink: str = ""
     version: int = 0
+    shape: int = 0
     due_settle: int = 0
     due_resolve: int = 0
     due_priority: int = 0
