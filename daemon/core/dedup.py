@@ -186,7 +186,9 @@ def _open(ctx: Context, parsed: ParsedAlert, start: int, before: Alert | None) -
     state.alerts.add(alert)
     state.annotations[alert.id] = parsed.annotations
     state.put(state.by_key, parsed.key, alert.id)
-    if before is not None and not before.incident:
+    if before is not None and before.incident:
+        state.alerts.edit(before.id).superseded = True
+    elif before is not None:
         forget(ctx, before)
     arm_end(ctx, alert)
     return Seen("opened", alert, before)

@@ -320,7 +320,8 @@ class State:
 
     def _index(self) -> None:
         for number, alert in sorted(self.alerts.rows.items()):
-            self.by_key[alert.key] = number
+            if not alert.superseded:
+                self.by_key[alert.key] = number
             if alert.incident:
                 self.member_ids.setdefault(alert.incident, {})[number] = None
         for number, emitter in self.emitters.rows.items():

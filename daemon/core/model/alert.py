@@ -87,6 +87,7 @@ class Alert(msgspec.Struct, gc=False, array_like=True):
     held: reasons why it may not notify. reason, facts, strength: the evidence it joined by.
     due_end: when the engine looks again whether it has lapsed or expired, or may be forgotten.
     heard_start: the start last heard; one that moves within an episode tells of a restart.
+    superseded: a newer episode of its key has begun, in another incident than this one.
     extra: values of the `correlation.labels` beyond service and environment, in their order.
 
     Annotations are no part of it: they are kept in `State.annotations`, outside the digest.
@@ -124,6 +125,7 @@ class Alert(msgspec.Struct, gc=False, array_like=True):
     strength: int = 0
     due_end: int = 0
     heard_start: int = 0
+    superseded: bool = False
 
     @property
     def open(self) -> bool:
