@@ -94,7 +94,7 @@ def read_yaml(path: Path) -> Document:
         raise ConfigError([problem]) from None
     if isinstance(node, MappingNode):
         document.data = _Walk(document).mapping(node, ())
-    elif node is not None and not (isinstance(node, ScalarNode) and _scalar(node) is None):
+    elif node is not None and not (isinstance(node, ScalarNode) and _scalar(node.value, plain=not node.style) is None):
         text = "must be a mapping of keys to values"
         raise ConfigError([problem_at(document.places.root, (), text, "begin with a key: mode: shadow")])
     return document
@@ -113,7 +113,7 @@ class _Walk:
             if not isinstance(key_node, ScalarNode):
                 self._problem(key_node, path, "a key must be text", "write key: value")
                 continue
-            key = str(key_node.value)
+            key = self._text(key_node, path)
             if key in data:
                 first = self._document.places.keys[*path, key]
                 self._problem(
@@ -130,7 +130,7 @@ class _Walk:
             self._problem(node, path, "refers to itself", "break the circle of anchors")
             return None
         if isinstance(node, ScalarNode):
-            return _scalar(node)
+            return _scalar(self._text(node, path), plain=not node.style)
         self._open.append(node)
         try:
             if isinstance(node, SequenceNode):
@@ -139,6 +139,15 @@ class _Walk:
         finally:
             self._open.pop()
 
+    def _text(self, node: ScalarNode, path: KeyPath) -> str:
+        """The text of a scalar. JSON writes characters beyond 16 bits as two escapes, which belong together."""
+        text = str(node.value)
+        try:
+            return text.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            self._problem(node, path, "holds half a character (an escape \\uD800 to \\uDFFF alone)", "write it out")
+            return text.encode("utf-8", "replace").decode()
+
     def _place(self, node: Node) -> Place:
         return Place(str(self._document.path), node.start_mark.line + 1, node.start_mark.column + 1)
 
@@ -146,10 +155,9 @@ class _Walk:
         self._document.problems.append(problem_at(self._place(node), path, text, remedy))
 
 
-def _scalar(node: ScalarNode) -> Any:
-    """The value of a scalar under the core schema; quoted and block scalars are text."""
-    text = str(node.value)
-    if node.style:
+def _scalar(text: str, *, plain: bool) -> Any:
+    """The value of a scalar under the core schema; quoted and block scalars (not plain) are text."""
+    if not plain:
         return text
     if text in _WORDS:
         return _WORDS[text]

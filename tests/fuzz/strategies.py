@@ -11,7 +11,7 @@ WORDS = (
     "1e999", "5m", "1h30m", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "2026-02-30T25:00:00Z", 'a="b"', 'a=~"("',
     "{", "%s",
     "http://[", "https://example.org/x y", "mon-fri 08:00-17:00", "sun 25:00-26:00", "../x", "x/*.yaml", "\x00",
-    "\U0001f600", "\u202e", "=1+1", "<b>", "a" * 3000,
+    "\U0001f600", "\ud800", "\u202e", "=1+1", "<b>", "a" * 3000,
 )  # fmt: skip
 texts = st.sampled_from(WORDS) | st.text(max_size=20)
 leaves = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | texts
@@ -59,6 +59,7 @@ def bodies(documents: list[Any]) -> st.SearchStrategy[bytes]:
 
 def _places(value: Any) -> list[tuple[Any, Any]]:
     """Every (container, key) in it."""
+    found: list[tuple[Any, Any]]
     if isinstance(value, dict):
         found = [(value, key) for key in value]
     elif isinstance(value, list):

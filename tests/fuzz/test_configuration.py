@@ -133,3 +133,13 @@ def test_with_other_routing_keys(folder: Path, document: Any) -> None:
     (folder / "keys.yaml").write_text(json.dumps(document))
     for text in judged(folder / "samband.yaml"):
         assert next(iter(KEYS)) not in text, "a routing key is a secret"
+
+
+def test_escapes_of_json_are_characters_and_half_ones_a_mistake(folder: Path) -> None:
+    document = {**WHOLE, "fallback": {"team": "\U0001f600", "tier": 3}, "teams": {**WHOLE["teams"], "\U0001f600": {}}}
+    (folder / "samband.yaml").write_text(json.dumps(document))
+    assert judged(folder / "samband.yaml") == []
+    assert load(folder / "samband.yaml").fallback.team == "\U0001f600"
+    (folder / "samband.yaml").write_text(json.dumps({**WHOLE, "fallback": {"team": "\ud800", "tier": 3}}))
+    [text] = judged(folder / "samband.yaml")
+    assert "fallback.team: holds half a character" in text
