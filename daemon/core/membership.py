@@ -84,8 +84,9 @@ def _count_in(ctx: Context, alert: Alert, incident: Incident) -> None:
             at = max(alert.decides_at, alert.heard_start)
             row.first_event = min(row.first_event or at, at)
             row.last_event = max(row.last_event, at)
-        elif alert.decides_at > row.last_began:
-            row.last_began = alert.decides_at
+        else:
+            rose = alert.raised_at > alert.began_at
+            row.last_began = max(row.last_began, alert.raised_at if rose else alert.decides_at)
     incident.version += 1
     ctx.touched[incident.id] = None
 
@@ -175,7 +176,6 @@ def service_row(ctx: Context, incident: Incident, alert: Alert, *, make: bool) -
     )
     row.tier = tier_of(ctx.policy, alert.service)
     row.team = team_of(ctx.policy, alert.service, alert.labels)
-    row.first_seen = ctx.now
     state.own_row(row)
     return row
 

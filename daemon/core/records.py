@@ -1,4 +1,4 @@
-"""What can happen: the closed, versioned union of records that the engine folds.
+"""What can happen: the closed union of records that the engine folds.
 
 A record is what goes into the journal; folding the same records again gives the same decisions.
 `at` is engine time in ms since 1970: when it was received, or when it was said.
@@ -9,8 +9,6 @@ import msgspec
 from daemon.core.model.alert import ParsedAlert
 from daemon.core.model.change import ParsedChange
 from daemon.core.model.silence import SilenceKind, Term
-
-RECORDS_VERSION = 1
 
 
 class Record(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):

@@ -310,3 +310,13 @@ def test_a_forbidden_act_changes_nothing_and_says_why() -> None:
     assert reply.status == "conflict"
     assert "resolved" in reply.text
     assert msgspec.msgpack.encode(run.only()) == before
+
+
+def test_a_severity_that_rises_makes_the_evidence_fresh_again() -> None:
+    run = Play(policy())
+    run.see(0, alert("A", severity="info", start=0))
+    run.see(3000, alert("A", severity="warning", start=0))
+    run.see(3600, alert("B", severity="warning", start=3600))
+    assert run.only().firing == 2
+    run.see(3600 + 3600, alert("C", severity="warning", start=7200))
+    assert len(run.incidents()) == 2

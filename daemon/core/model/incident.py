@@ -104,7 +104,7 @@ class IncidentService(msgspec.Struct, gc=False, array_like=True):
     have ended. last_began: sender's
     time at which its youngest alert that will be resolved began or rose; first_event, last_event: of
     the first and last occurrence of those that will not. 0 for none; they say how fresh it is.
-    touched: when a member was last counted in, engine time; first_seen: when the row was made.
+    touched: when a member was last counted in, engine time.
     """
 
     id: int
@@ -117,7 +117,6 @@ class IncidentService(msgspec.Struct, gc=False, array_like=True):
     loud: int = 0
     tier: int = 0
     team: str = ""
-    first_seen: int = 0
     touched: int = 0
     last_began: int = 0
     first_event: int = 0
