@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from daemon.core.model.alert import ParsedAlert
-from daemon.sources.formats import alertmanager, alertmanager_webhook
 from daemon.settings.limits import LIMITS
+from daemon.sources.formats import alertmanager, alertmanager_webhook
 from daemon.sources.formats.base import Context, Parsed, Unreadable
 from daemon.sources.formats.common import TIME_MAX, TIME_MIN, base_url, parse_time
 from tests import shared_data
