@@ -2,12 +2,9 @@
 
 from collections.abc import Iterable
 
-from daemon.core.correlation import CERTAIN, Evidence, View, compatible, condition_age, event_age, quiet, severe
+from daemon.core.correlation import CERTAIN, FAINT, Evidence, View, compatible, condition_age, event_age, quiet, severe
 from daemon.core.model.alert import Alert
 from daemon.core.model.incident import IncidentService
-
-FAINT = 600
-"""Evidence from an incident that has gone quiet: enough to join, not to wake it."""
 
 
 class Labels:

@@ -6,7 +6,7 @@ through, reached or left. Alerts about a hub itself are joined by its label only
 
 from collections.abc import Iterable
 
-from daemon.core.correlation import CERTAIN, FRESH, Evidence, View, compatible, condition_age, event_age, quiet
+from daemon.core.correlation import CERTAIN, FAINT, FRESH, Evidence, View, compatible, condition_age, event_age, quiet
 from daemon.core.model.alert import Alert
 from daemon.core.model.catalogue import Catalogue
 from daemon.core.model.incident import IncidentService
@@ -14,7 +14,6 @@ from daemon.core.model.incident import IncidentService
 FADE = {1: 2000, 2: 1000}
 """Strength at age 0 by steps; it fades to 0 at the gap, and is capped at 1000. So a neighbour's event
 is full evidence for half a gap, and sufficient (500) for three quarters of it, two steps away for half."""
-FAINT = 600
 HUB_TIMES, HUB_DEGREE_MIN = 3, 16
 """A hub has more neighbours than three times the catalogue's 90th percentile, and more than 16."""
 

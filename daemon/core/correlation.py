@@ -76,6 +76,8 @@ FRESH = 30 * 60_000
 OLDEST = 24 * 3_600_000
 """A start older than this is no evidence by time, and an incident older takes only keys it has had, ms."""
 CERTAIN = 1000
+FAINT = 600
+"""Evidence from an incident that has gone quiet: enough to join, not to wake it."""
 RHYTHM_JOINS = 5
 """With fewer joins an incident has no rhythm of its own yet."""
 RHYTHM_TIMES = 24

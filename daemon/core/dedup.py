@@ -17,6 +17,8 @@ FUTURE_MAX = 5 * MINUTE
 """A sender's start further ahead than this is taken for a wrong clock, and clamped."""
 SILENT_MIN = 10 * SECOND
 """A pause shorter than this is no silence, however short the emitter's lead seems."""
+EMITTERS_MAX = 10_000
+"""How many emitters are remembered; senders name them (generatorURL), so that there must be a bound."""
 REMEMBERED = DAY
 """An ended alert that is in no incident is forgotten after this."""
 
@@ -47,9 +49,9 @@ def newest(state: State, key: bytes) -> Alert | None:
 
 def see(ctx: Context, parsed: ParsedAlert, current: Alert | None) -> Seen:
     """Applies the message to the newest episode of its key. `ctx.now` is when it was received."""
-    emitter = hear(ctx, parsed, current)
+    hear(ctx, parsed, current)
     if parsed.firing:
-        return _firing(ctx, parsed, current, emitter)
+        return _firing(ctx, parsed, current)
     return _resolved(ctx, parsed, current)
 
 
@@ -87,17 +89,24 @@ def refresh(alert: Alert, at: int, ends_at: int) -> None:
 
 
 # ---- emitters ----------------------------------------------------------------------------------
-def hear(ctx: Context, parsed: ParsedAlert, current: Alert | None) -> Emitter | None:
-    """Notes that the emitter of this message has talked. Only those that give leases are kept."""
+def hear(ctx: Context, parsed: ParsedAlert, current: Alert | None) -> None:
+    """Notes that the emitter of this message has talked. Only those that give leases are kept, the newest of them.
+
+    One that had to go and is heard again counts as having begun to talk: lapses come later, never earlier.
+    """
     state, now = ctx.state, ctx.now
     number = state.by_emitter.get(parsed.emitter)
     lead = parsed.ends_at - now if parsed.firing and parsed.ends_at and not parsed.invented_end else 0
     if number is None:
         if not parsed.firing or not parsed.ends_at:
-            return None
+            return
+        if len(state.emitters.rows) >= EMITTERS_MAX:
+            oldest = next(iter(state.emitters.rows.values()))
+            state.drop(state.by_emitter, oldest.name)
+            state.emitters.remove(oldest.id)
         emitter = state.emitters.add(Emitter(state.new_id(), parsed.emitter, now, max(lead, 0), now))
         state.put(state.by_emitter, parsed.emitter, emitter.id)
-        return emitter
+        return
     emitter = state.emitters.rows[number]
     if emitter.last_contact < now:
         emitter = state.emitters.touch(number)
@@ -108,7 +117,6 @@ def hear(ctx: Context, parsed: ParsedAlert, current: Alert | None) -> Emitter | 
     if _start_moved(parsed, current):
         emitter = state.emitters.edit(number)
         emitter.restarted_at = now
-    return emitter
 
 
 def contact(emitter: Emitter, first_at: int, at: int) -> None:
@@ -131,7 +139,7 @@ def _start_moved(parsed: ParsedAlert, current: Alert | None) -> bool:
 
 
 # ---- firing ------------------------------------------------------------------------------------
-def _firing(ctx: Context, parsed: ParsedAlert, current: Alert | None, emitter: Emitter | None) -> Seen:
+def _firing(ctx: Context, parsed: ParsedAlert, current: Alert | None) -> Seen:
     start = ctx.now if parsed.starts_at is None else min(parsed.starts_at, ctx.now + FUTURE_MAX)
     if current is None:
         return _open(ctx, parsed, start, None)
@@ -150,7 +158,7 @@ def _firing(ctx: Context, parsed: ParsedAlert, current: Alert | None, emitter: E
 
 
 def _open(ctx: Context, parsed: ParsedAlert, start: int, before: Alert | None) -> Seen:
-    """A new episode. It is the same entity when the episode before was in no incident of its own any more."""
+    """A new episode, an entity of its own. The one before stays in its incident, or is forgotten if it is in none."""
     state, now = ctx.state, ctx.now
     severity, known = severity_of(parsed.severity, ctx.policy)
     if not known:

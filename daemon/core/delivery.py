@@ -6,7 +6,7 @@ here: a Send says that something is due, and what it says is made from the newes
 
 from daemon.core.context import Context
 from daemon.core.effects import Send
-from daemon.core.membership import component_of
+from daemon.core.enrich import service_entry
 from daemon.core.model.ids import public_id
 from daemon.core.model.incident import Action, Delivery, Incident, Kind
 from daemon.core.policy import Hours, PerPriority, SinkInfo
@@ -249,7 +249,7 @@ def _shown(ctx: Context, incident: Incident, delivery: Delivery) -> str:
         return "acknowledged" if incident.state == "acknowledged" else "open"
     if delivery.kind == "status_page":
         rows = ctx.state.incident_services(incident.id)
-        components = sorted({component_of(ctx, row.service) for row in rows if any(row.firing)})
+        components = sorted({service_entry(ctx.policy, row.service).component for row in rows if any(row.firing)})
         return f"{incident.priority} {' '.join(components)}"
     return f"{incident.priority} {incident.owner} {incident.state} {incident.cleared}"
 

@@ -3,7 +3,7 @@
 from daemon.core.context import Context
 from daemon.core.correlation import CERTAIN, Evidence
 from daemon.core.dedup import forget
-from daemon.core.enrich import service_entry, team_of, tier_of
+from daemon.core.enrich import team_of, tier_of
 from daemon.core.model.alert import RANK, Alert
 from daemon.core.model.incident import Incident, IncidentService
 from daemon.core.priority import cell_of
@@ -232,8 +232,3 @@ def merge_members(ctx: Context, survivor: Incident, loser: Incident) -> None:
         state.unlink(state.of_service, (row.service, row.environment), number)
         state.services.remove(number)
     state.link(state.absorbed, survivor.id, loser.id)
-
-
-def component_of(ctx: Context, service: str) -> str:
-    """The status-page component of a service, "" for none."""
-    return service_entry(ctx.policy, service).component

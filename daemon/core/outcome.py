@@ -85,7 +85,7 @@ def resolve_by_clear(ctx: Context, incident: Incident) -> None:
 
 
 def _unseen(ctx: Context, incident: Incident) -> bool:
-    """Whether an acknowledgement would have been seen, had there been one: some pager reports them."""
+    """Whether an acknowledgement would have been seen, had there been one: every pager it rang reports them."""
     pagers = [row for row in ctx.state.incident_deliveries(incident.id) if row.kind == "pager" and row.state == "open"]
     sinks = ctx.policy.sinks
     return bool(pagers) and all(row.sink in sinks and sinks[row.sink].reports for row in pagers)

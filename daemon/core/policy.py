@@ -88,7 +88,7 @@ class SourceInfo(msgspec.Struct, frozen=True):
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """The whole. `rules`: the first match acts, for each kind of the default rules: see `policies.rules_for`.
+    """The whole. `rules`: which of them act is said in `routing`.
 
     default_rules: True when no `policies:` stand in the configuration; then every matching rule acts.
     matcher: compiles a condition in Alertmanager's syntax (RE2, outside core); the same text, the same answer.

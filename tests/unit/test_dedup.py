@@ -2,6 +2,7 @@
 
 import pytest
 
+from daemon.core import dedup
 from tests.unit.kit import AT_ONCE, Play, alert, policy
 
 GAP = AT_ONCE.lapse_after / 1000
@@ -196,3 +197,19 @@ def test_an_unchanged_repeat_is_refresh_data_and_a_change_is_not() -> None:
     assert run.engine.repeat(alert(start=0, end=300, emitter="prom-2"), at) is None
     assert run.engine.repeat(alert(firing=False, start=0, end=60), at) is None
     assert run.engine.repeat(alert(start=0, end=300), at + 300_000) is None
+
+
+def test_emitters_are_bounded_and_one_that_had_to_go_delays_a_lapse_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dedup, "EMITTERS_MAX", 3)
+    run = play()
+    (first,) = run.see(0, alert(start=0, end=240))
+    for number in range(10):
+        run.see(1, alert(f"N{number}", start=0, end=240, emitter=f"other-{number}"))
+    state = run.engine.state
+    assert len(state.emitters.rows) == len(state.by_emitter) == 3
+    for at in range(60, 3600, 60):
+        run.see(at, alert("Talks", start=0, end=at + 240))
+    assert state.alerts.rows[first.id].open, "not after lapse_after"
+    for at in range(3600, 4200, 60):
+        run.see(at, alert("Talks", start=0, end=at + 240))
+    assert state.alerts.rows[first.id].end == "lapsed", "after lapse_after_gap"

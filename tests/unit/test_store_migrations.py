@@ -1,5 +1,6 @@
 """New tables from the schema and old ones through the migrations come to the same."""
 
+import contextlib
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -50,8 +51,19 @@ def test_the_migrations_leave_nothing_to_do(tmp_path: Path) -> None:
 def test_upgrading_again_changes_nothing_and_the_daemon_takes_it(tmp_path: Path) -> None:
     path = tmp_path / "samband.db"
     upgrade(path)
+    before = tables_of(path)
+    assert before
     upgrade(f"sqlite:///{path}")
+    assert tables_of(path) == before
     SqliteStore(path, build="test").close()
+
+
+def tables_of(path: Path) -> list[tuple[str, str, int]]:
+    """Name, definition and number of rows of every table."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        found = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table' ORDER BY name").fetchall()
+        count = "SELECT count(*) FROM "
+        return [(name, sql, connection.execute(f'{count}"{name}"').fetchone()[0]) for name, sql in found]
 
 
 def test_the_newest_revision_is_the_one_that_this_build_needs() -> None:
