@@ -21,10 +21,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 PYTEST := $(BIN)/pytest -o cache_dir=$(CACHE)/pytest
 
-.PHONY: help run test lint format bench simulate soak lock clean
+.PHONY: help run test lint format bench simulate soak kafka-up lock clean
 
 help: ## what there is
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 
 run: $(VENV)/run.stamp ## samband with a small estate that breaks: see alerts become incidents
 	$(BIN)/samband demo
@@ -54,6 +54,10 @@ simulate: $(VENV)/dev.stamp ## the simulation with SEEDS seeds, or with one: SEE
 soak: $(VENV)/dev.stamp ## kills and faults for a long time
 	tools/counterparts
 	$(PYTEST) -m soak -p no:xdist -p no:benchmark tests
+
+kafka-up: $(VENV)/dev.stamp ## a Kafka broker to try things with, on port PORT (9092); Ctrl-C ends it
+	tools/counterparts
+	$(BIN)/python -m tests.counterparts.kafka_up $(PORT)
 
 lock: $(VENV)/dev.stamp ## new versions of everything, into requirements/
 	tools/lock $(PYTHON)

@@ -108,18 +108,23 @@ class Process:
         """The end of what it said."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
+    async def is_ready(self) -> bool:
+        """Whether it answers: `ready` with a status below 300."""
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+            within = aiohttp.ClientTimeout(total=2)
+            async with aiohttp.ClientSession(timeout=within) as session, session.get(self.ready) as answer:
+                return answer.status < 300
+        return False
+
     async def _wait_until_ready(self) -> None:
         assert self._running is not None
         deadline = time.monotonic() + READY_WITHIN_S
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
-            while time.monotonic() < deadline:
-                if (code := self._running.poll()) is not None:
-                    raise RuntimeError(f"{self.command[0]} ended with {code}:\n{self.log_tail()}")
-                with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-                    async with session.get(self.ready) as answer:
-                        if answer.status < 300:
-                            return
-                await asyncio.sleep(LOOK_EVERY_S)
+        while time.monotonic() < deadline:
+            if (code := self._running.poll()) is not None:
+                raise RuntimeError(f"{self.command[0]} ended with {code}:\n{self.log_tail()}")
+            if await self.is_ready():
+                return
+            await asyncio.sleep(LOOK_EVERY_S)
         raise TimeoutError(f"{self.command[0]} is not ready after {READY_WITHIN_S:g} s:\n{self.log_tail()}")
 
     async def _wait_until_gone(self) -> int:
