@@ -1,12 +1,15 @@
-"""What waits for the next batch: submissions in their order, and the refresh buffer beside them."""
+"""What waits for the next batch: submissions in their order, the refresh buffer beside them, how far logs are read."""
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from daemon.access import Issued
 from daemon.core.effects import Reply
+from daemon.core.engine import Engine
+from daemon.core.model.alert import ParsedAlert
+from daemon.core.model.stream import Position, Positions, StreamKey, decode_positions, encode_positions
 from daemon.core.records import AlertSeen, AnyRecord, Contact, Refresh, Refreshed
 from daemon.store.base import DeadLetter, OutboxRow
 
@@ -28,10 +31,12 @@ class Submission:
     """What one sender wants to be durable, and the future that is set when all of it is.
 
     rows, letters, tokens: written with the last of the records; gone: dead letters that are removed
-    with it. patient: waits for a store that is in trouble, instead of being told so.
+    with it. patient: waits for a store that is in trouble, instead of being told so. positions: of the
+    logs that it was read from, None when it came from none; then it goes into one batch, as a whole and
+    in its turn.
     """
 
-    __slots__ = ("done", "gone", "letters", "patient", "records", "replies", "rows", "taken", "tokens")
+    __slots__ = ("done", "gone", "letters", "patient", "positions", "records", "replies", "rows", "taken", "tokens")
 
     def __init__(
         self,
@@ -43,9 +48,10 @@ class Submission:
         *,
         gone: Sequence[int] = (),
         patient: bool = False,
+        positions: Positions | None = None,
     ) -> None:
         self.done, self.records, self.rows, self.letters, self.patient = done, records, rows, letters, patient
-        self.tokens, self.gone = tokens, gone
+        self.tokens, self.gone, self.positions = tokens, gone, positions
         self.replies: Replies = [None] * len(records)
         self.taken = 0
 
@@ -99,8 +105,8 @@ class Queue:
         return bool(self._waiting)
 
     def add(self, submission: Submission) -> None:
-        """Takes it in: at the end, or, if it has no records, before everybody else."""
-        if not submission.records:
+        """Takes it in: at the end, or, if it has neither records nor positions, before everybody else."""
+        if not submission.records and submission.positions is None:
             self._waiting.appendleft(submission)
             return
         self._waiting.append(submission)
@@ -108,6 +114,11 @@ class Queue:
         for record in submission.records:
             if type(record) is AlertSeen:
                 self._keys[record.alert.key] = self._keys.get(record.alert.key, 0) + 1
+
+    @property
+    def follows(self) -> bool:
+        """Whether positions wait in it, so that others must stand behind them."""
+        return any(one.positions is not None for one in self._waiting)
 
     def holds(self, key: bytes) -> bool:
         """Whether an alert of that key waits, so that another one must stand behind it."""
@@ -119,7 +130,12 @@ class Queue:
         parts: list[Part] = []
         while self._waiting and len(records) < limit:
             first = self._waiting[0]
-            stretch = first.records[first.taken : first.taken + limit - len(records)]
+            room = limit - len(records)
+            if first.positions is not None and len(first.records) > room:
+                if records:
+                    break
+                room = len(first.records)
+            stretch = first.records[first.taken : first.taken + room]
             parts.append(Part(first, first.taken, before + len(records), len(stretch)))
             records.extend(stretch)
             first.taken += len(stretch)
@@ -156,10 +172,14 @@ class Queue:
 
 
 class RefreshBuffer:
-    """Unchanged repeats and emitters' contacts since the last `take`: at most one of each per alert and emitter."""
+    """Unchanged repeats and emitters' contacts since the last `take`: at most one of each per alert and emitter.
+
+    positions: of logs in which nothing else was read meanwhile; they may be as late on disk as the rest.
+    """
 
     def __init__(self) -> None:
         self.since = 0
+        self.positions: dict[StreamKey, Position] = {}
         self._refreshes: dict[int, Refresh] = {}
         self._contacts: dict[int, tuple[int, int]] = {}
 
@@ -175,10 +195,51 @@ class RefreshBuffer:
             known = self._contacts.get(emitter)
             self._contacts[emitter] = (known[0] if known else refresh.at, refresh.at)
 
+    def sift(
+        self, engine: Engine, queue: Queue, alerts: Sequence[ParsedAlert], received: Iterable[int], now: int
+    ) -> list[AnyRecord]:
+        """Notes the unchanged repeats among the alerts, and returns the records of all others.
+
+        received: as in `AlertSeen`, for each. A repeat behind a record of its key that waits is none.
+        """
+        fresh: list[AnyRecord] = []
+        own: set[bytes] = set()
+        repeat, contact_of, holds = engine.repeat, engine.contact_of, queue.holds
+        for parsed, heard in zip(alerts, received, strict=False):
+            refresh = None if parsed.key in own or holds(parsed.key) else repeat(parsed, now, heard)
+            if refresh is None:
+                own.add(parsed.key)
+                fresh.append(AlertSeen(now, parsed, 0, heard))
+            else:
+                self.add(refresh, contact_of(parsed))
+        return fresh
+
     def take(self, at: int) -> Refreshed:
         """Everything, as the record that goes first in its batch; the buffer is empty then."""
         contacts = [Contact(emitter, first, last) for emitter, (first, last) in self._contacts.items()]
         record = Refreshed(at, list(self._refreshes.values()), contacts)
         self._refreshes.clear()
         self._contacts.clear()
+        self.positions.clear()
         return record
+
+
+class Places:
+    """How far every log has been read, as it is to stand beside the next batch.
+
+    Raises msgspec.DecodeError for bytes that are no positions.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self.known, self.encoded = decode_positions(data), data
+
+    def move(self, moves: Iterable[Positions | None]) -> bytes:
+        """The positions after these moves, in their order."""
+        moved = False
+        for positions in moves:
+            if positions:
+                self.known.update(positions)
+                moved = True
+        if moved:
+            self.encoded = encode_positions(self.known)
+        return self.encoded

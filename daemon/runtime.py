@@ -5,19 +5,21 @@ next batch. Nobody is answered, and nothing is sent, before the batch that it re
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
 from time import perf_counter
 
 from daemon import log, metrics
 from daemon.access import Issued
-from daemon.batching import NotDurable, Part, Queue, RefreshBuffer, Replies, Submission
+from daemon.batching import NotDurable, Part, Places, Queue, RefreshBuffer, Replies, Submission
 from daemon.clock import Clock, EngineTime
 from daemon.committing import IDLE_S, Committer
 from daemon.core.effects import Changes, Row
 from daemon.core.engine import Engine
 from daemon.core.model.alert import ParsedAlert
+from daemon.core.model.stream import Positions
 from daemon.core.policy import Policy
-from daemon.core.records import AlertSeen, AnyRecord, ClockStepped, PolicyChanged, Resumed
+from daemon.core.records import AnyRecord, ClockStepped, PolicyChanged, Resumed
 from daemon.core.state import ALERT, State
 from daemon.flight import Flight, folded
 from daemon.snapshot import base_parts
@@ -42,6 +44,7 @@ class Runtime:
     when only the outbox moved) once it is durable; on_sends: with its new outbox rows. on_emergency:
     called with cause and text when samband cannot do its job; on_relief: with the cause, when it
     can again. recovered: what the store held at the start; its `outbox` are the rows not yet done.
+    positions: how far the logs have been read that sources follow, as it is on disk or soon will be.
     """
 
     def __init__(self, engine: Engine, store: Store, clock: Clock, recovered: Recovered, scope: str) -> None:
@@ -53,7 +56,8 @@ class Runtime:
         self._scope, self._seq, self._base_at = scope, recovered.seq, recovered.base_at
         self._time = EngineTime(clock, recovered.now_ms)
         self._committer = Committer(store, self._on_stalled, lambda: self.on_relief("store"))
-        self._queue, self._buffer = Queue(), RefreshBuffer()
+        self._queue, self._buffer, self._places = Queue(), RefreshBuffer(), Places(recovered.positions)
+        self.positions: Positions = self._places.known
         self._policy: tuple[Policy, asyncio.Future[Replies]] | None = None
         self._own: list[AnyRecord] = []
         self._wake = asyncio.Event()
@@ -118,26 +122,46 @@ class Runtime:
         and that is durable once the batch in flight is.
         """
         self._admit(len(alerts), RECORDS_MAX)
-        now, engine, holds = self._time.now_ms(), self.engine, self._queue.holds
-        buffered = len(self._buffer)
-        fresh: list[AnyRecord] = []
-        own: set[bytes] = set()
-        for parsed in alerts:
-            refresh = None if parsed.key in own or holds(parsed.key) else engine.repeat(parsed, now)
-            if refresh is None:
-                own.add(parsed.key)
-                fresh.append(AlertSeen(now, parsed))
-            else:
-                self._buffer.add(refresh, engine.contact_of(parsed))
-        if len(fresh) < len(alerts):
-            metrics.REPEATS.inc(len(alerts) - len(fresh))
-            metrics.REFRESH_BUFFERED.set(len(self._buffer))
-            if not buffered or len(self._buffer) >= REFRESHES_MAX:
-                self._wake.set()  # The loop sleeps until it is old, which it did not know of; or it is full.
+        fresh = self._sifted(alerts, repeat(0))
         if fresh:
             await self._enqueue(fresh)
         elif self._flight is not None:
             await asyncio.shield(self._flight.landed)
+
+    async def follow(
+        self,
+        positions: Positions,
+        alerts: Sequence[ParsedAlert] = (),
+        received: Sequence[int] = (),
+        letters: Sequence[DeadLetter] = (),
+        records: Sequence[AnyRecord] = (),
+    ) -> None:
+        """Takes in what was read from logs and the positions behind it, in one transaction and in the order of calls.
+
+        received: when each alert reached its log. records: folded first. Positions behind nothing but unchanged
+        repeats may reach the disk some seconds later. Raises NotDurable when nothing was taken; else it waits.
+        """
+        self._admit(len(alerts) + len(records), RECORDS_MAX)
+        fresh = [*records, *self._sifted(alerts, received)]
+        if fresh or letters or not alerts or self._queue.follows:
+            positions = {**self._buffer.positions, **positions}
+            self._buffer.positions.clear()
+            await self._enqueue(fresh, letters=letters, patient=True, positions=positions)
+            return
+        self._buffer.positions.update(positions)
+        if self._flight is not None:
+            await asyncio.shield(self._flight.landed)
+
+    def _sifted(self, alerts: Sequence[ParsedAlert], received: Iterable[int]) -> list[AnyRecord]:
+        """The alerts that change something; the others go into the refresh buffer."""
+        buffer, buffered = self._buffer, len(self._buffer)
+        fresh = buffer.sift(self.engine, self._queue, alerts, received, self._time.now_ms())
+        if len(fresh) < len(alerts):
+            metrics.REPEATS.inc(len(alerts) - len(fresh))
+            metrics.REFRESH_BUFFERED.set(len(buffer))
+            if not buffered or len(buffer) >= REFRESHES_MAX:
+                self._wake.set()  # The loop sleeps until it is old, which it did not know of; or it is full.
+        return fresh
 
     async def write_outbox(self, rows: Sequence[OutboxRow]) -> None:
         """Makes the rows durable, in order with everything else; waits as long as that takes.
@@ -204,11 +228,14 @@ class Runtime:
         *,
         gone: Sequence[int] = (),
         patient: bool = False,
+        positions: Positions | None = None,
     ) -> Replies:
         if self._task is None or self._task.done():
             raise NotDurable("stopping", 5)
         done: asyncio.Future[Replies] = asyncio.get_running_loop().create_future()
-        self._queue.add(Submission(done, records, rows, letters, tokens, gone=gone, patient=patient))
+        self._queue.add(
+            Submission(done, records, rows, letters, tokens, gone=gone, patient=patient, positions=positions)
+        )
         metrics.QUEUE_RECORDS.set(self._queue.count)
         self._wake.set()
         return await done
@@ -317,6 +344,7 @@ class Runtime:
         if not (folds or parts or rows or base):
             return None
         batch = self._next_batch(base, rows)
+        batch.positions = self._places.move(part.submission.positions for part in parts if part.last)
         changes = None
         if folds:
             started = perf_counter()
@@ -341,6 +369,7 @@ class Runtime:
             parts.append(Part(Submission(done, patient=True), 0, 0, 0))
         if self._ripe(now, due):
             # Likewise: a lapse that is due by now must not fire before what was heard in time.
+            self._places.move([self._buffer.positions])
             refreshed = self._buffer.take(self.engine.now_ms)
             self._reworded.update(one.alert for one in refreshed.refreshes if one.annotations)
             records.append(refreshed)
@@ -361,7 +390,7 @@ class Runtime:
             next_id=engine.state.next_id,
             next_number=engine.state.next_number,
             rows=rows,
-            positions=self.recovered.positions,
+            positions=self._places.encoded,
             base=base,
         )
 

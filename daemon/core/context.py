@@ -11,13 +11,14 @@ class Context:
 
     touched: incidents that the record changed, in order; they are settled once, at its end.
     homes: where the last alert of a subject went at this instant; its like go there without looking again.
+    heard: when the alert at hand reached us, or the log that it was read from; never after `now`.
     counts: (counter, label) -> how often, for the metrics.
     """
 
     def __init__(self, state: State, policy: Policy, now: int = 0) -> None:
         self.state = state
         self.policy = policy
-        self.now = now
+        self.now = self.heard = now
         self.effects: list[Effect] = []
         self.homes: dict[object, Evidence] = {}
         self.touched: dict[int, None] = {}

@@ -48,7 +48,7 @@ def newest(state: State, key: bytes) -> Alert | None:
 
 
 def see(ctx: Context, parsed: ParsedAlert, current: Alert | None) -> Seen:
-    """Applies the message to the newest episode of its key. `ctx.now` is when it was received."""
+    """Applies the message to the newest episode of its key. `ctx.heard` is when it was received."""
     hear(ctx, parsed, current)
     if parsed.firing:
         return _firing(ctx, parsed, current)
@@ -96,7 +96,7 @@ def hear(ctx: Context, parsed: ParsedAlert, current: Alert | None) -> None:
     """
     state, now = ctx.state, ctx.now
     number = state.by_emitter.get(parsed.emitter)
-    lead = parsed.ends_at - now if parsed.firing and parsed.ends_at and not parsed.invented_end else 0
+    lead = parsed.ends_at - ctx.heard if parsed.firing and parsed.ends_at and not parsed.invented_end else 0
     if number is None:
         if not parsed.firing or not parsed.ends_at:
             return
@@ -140,7 +140,7 @@ def _start_moved(parsed: ParsedAlert, current: Alert | None) -> bool:
 
 # ---- firing ------------------------------------------------------------------------------------
 def _firing(ctx: Context, parsed: ParsedAlert, current: Alert | None) -> Seen:
-    start = ctx.now if parsed.starts_at is None else min(parsed.starts_at, ctx.now + FUTURE_MAX)
+    start = ctx.heard if parsed.starts_at is None else min(parsed.starts_at, ctx.heard + FUTURE_MAX)
     if current is None:
         return _open(ctx, parsed, start, None)
     if not current.end:
@@ -152,6 +152,8 @@ def _firing(ctx: Context, parsed: ParsedAlert, current: Alert | None) -> Seen:
         return _continue(ctx, parsed, current, start)
     if start > current.ends_at or (current.event and current.end == "expired"):
         return _open(ctx, parsed, start, current)
+    if parsed.starts_at is None and start == current.ends_at and current.generation:
+        return _open(ctx, parsed, start, current)  # It came after the end, within the same millisecond.
     if parsed.ends_at is not None and not parsed.invented_end and parsed.ends_at > current.ends_at:
         return _continue(ctx, parsed, current, start)
     return Seen("late", current)
@@ -182,7 +184,7 @@ def _open(ctx: Context, parsed: ParsedAlert, start: int, before: Alert | None) -
         now,  # began_at
         now,  # raised_at
         ends_at,
-        ends_at - now if ends_at > now else 0,  # lead
+        max(ends_at - ctx.heard, 0),  # lead
         now,  # last_sign
         parsed.emitter,
         parsed.event,
@@ -270,7 +272,7 @@ def _lease(ctx: Context, parsed: ParsedAlert, alert: Alert) -> None:
     if parsed.invented_end and alert.ends_at and not alert.invented_end:
         alert.ends_at = max(alert.ends_at, ctx.now + alert.lead)
         return
-    lead = max(parsed.ends_at - ctx.now, 0)
+    lead = max(parsed.ends_at - ctx.heard, 0)
     if lead_changed(alert.lead, lead) or alert.invented_end != parsed.invented_end:
         alert = ctx.state.alerts.edit(alert.id)
         alert.lead = lead
@@ -290,7 +292,9 @@ def _with_replica(replicas: dict[str, int], replica: str, end: int) -> dict[str,
 
 # ---- resolved ----------------------------------------------------------------------------------
 def _resolved(ctx: Context, parsed: ParsedAlert, current: Alert | None) -> Seen:
-    end = min(parsed.ends_at or ctx.now, ctx.now)
+    end = min(parsed.ends_at or ctx.heard, ctx.now)
+    if current is not None and parsed.ends_at is None and not current.heard_start:
+        end = max(end, current.decides_at)  # Neither names a time: the order in which they came decides.
     if current is None:
         return Seen("orphan", _remember_orphan(ctx, parsed, end))
     if current.end:

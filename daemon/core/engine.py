@@ -9,7 +9,7 @@ from typing import assert_never
 
 import msgspec
 
-from daemon.core import changes, dedup, delivery, lapse, membership, silencing, suppress
+from daemon.core import changes, dedup, delivery, lapse, membership, silencing, streams, suppress
 from daemon.core.acts import act
 from daemon.core.context import Context
 from daemon.core.correlate import SELF_SOURCE, find_home
@@ -43,6 +43,7 @@ from daemon.core.records import (
     SelfNoticed,
     SilenceExpired,
     SilencePut,
+    StreamMoved,
 )
 from daemon.core.state import State
 from daemon.core.stepped import clock_stepped, policy_changed, resumed
@@ -71,15 +72,19 @@ class Engine:
         found = self.state.next_deadline()
         return found[0] if found else 0
 
-    def repeat(self, parsed: ParsedAlert, at: int) -> Refresh | None:
-        """What `parsed` brings if it is an unchanged repeat, which may wait in the refresh buffer; else None."""
+    def repeat(self, parsed: ParsedAlert, at: int, received: int = 0) -> Refresh | None:
+        """What `parsed` brings if it is an unchanged repeat, which may wait in the refresh buffer; else None.
+
+        received: as in `AlertSeen`.
+        """
         alert = dedup.unchanged(self.state, self.policy, parsed)
         if alert is None:
             return None
         ends_at = parsed.ends_at or 0
-        if alert.ends_at and (alert.ends_at <= at or not ends_at):
+        heard = min(received or at, at)
+        if alert.ends_at and (alert.ends_at <= heard or not ends_at):
             return None
-        if ends_at and dedup.lead_changed(alert.lead, ends_at - at):
+        if ends_at and dedup.lead_changed(alert.lead, ends_at - heard):
             return None
         same = self.state.annotations.get(alert.id) == parsed.annotations
         return Refresh(alert.id, at, ends_at, b"" if same else parsed.annotations)
@@ -161,7 +166,7 @@ class Engine:
     ) -> None:
         match record:
             case AlertSeen():
-                alert = self._alert(ctx, record.alert)
+                alert = self._alert(ctx, record.alert, record.received)
                 if self.trace is not None and record.line and alert is not None:
                     self.trace.append((record.line, alert.id))
             case Refreshed():
@@ -182,6 +187,8 @@ class Engine:
                 delivery.overdue(ctx, record.send, record.reason)
             case SelfNoticed():
                 self._alert(ctx, self_alert(record))
+            case StreamMoved():
+                streams.moved(ctx, record)
             case Resumed():
                 self.state.next_id = max(self.state.next_id, first_id(record.epoch))
                 self.now_ms = ctx.now = max(self.now_ms, record.at)
@@ -196,8 +203,9 @@ class Engine:
             case _:
                 assert_never(record)
 
-    def _alert(self, ctx: Context, parsed: ParsedAlert) -> Alert | None:
+    def _alert(self, ctx: Context, parsed: ParsedAlert, received: int = 0) -> Alert | None:
         """An alert through the steps: deduplicate (and enrich), correlate, suppress, count."""
+        ctx.heard = min(received or ctx.now, ctx.now)
         known = dedup.newest(self.state, parsed.key)
         counted = (known.severity, membership.service_key(known)) if known is not None else None
         seen = dedup.see(ctx, parsed, known)
@@ -320,8 +328,9 @@ class _Run:
 
 
 def self_alert(record: SelfNoticed) -> ParsedAlert:
-    """An incident about samband itself starts as an alert like any other, one key per cause and sink."""
-    identity = msgspec.json.encode([record.cause, record.sink])
+    """An incident about samband itself starts as an alert like any other, one key per cause, sink and subject."""
+    subject = [record.about] if record.about else []
+    identity = msgspec.json.encode([record.cause, record.sink, *subject])
     name = "Samband" + "".join(word.capitalize() for word in record.cause.split("-"))
     return ParsedAlert(
         source=SELF_SOURCE,
@@ -330,7 +339,7 @@ def self_alert(record: SelfNoticed) -> ParsedAlert:
         firing=record.firing,
         severity="critical" if record.cause in _CRITICAL else "error",
         service=SELF_SOURCE,
-        resource=record.sink,
+        resource=record.about or record.sink,
         environment="production",
         labels=msgspec.json.encode({"cause": record.cause, "sink": record.sink}),
         annotations=msgspec.json.encode({"summary": record.text}),
@@ -339,9 +348,11 @@ def self_alert(record: SelfNoticed) -> ParsedAlert:
         replica="",
         emitter=SELF_SOURCE,
         invented_end=False,
-        event=record.cause == "clock-step",
+        event=record.cause in _OCCURRENCES,
     )
 
 
 _CRITICAL = frozenset({"deadline-failed"})
+_OCCURRENCES = frozenset({"clock-step", "kafka-lost"})
+"""Causes that are over when they have happened: nothing ends them but time."""
 _STEPPED = "the clock stepped forward: waits were moved along, and no alert lapses by it"

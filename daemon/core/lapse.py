@@ -13,6 +13,8 @@ from daemon.core.policy import MINUTE
 
 TALKING = 5 * MINUTE
 """An emitter heard less than this ago talks, however short its lead seems (clocks differ)."""
+UNREAD = MINUTE
+"""While a log of its source has not been read to its end, an alert is looked at again after so long."""
 
 
 def look_again(ctx: Context, alert: Alert) -> str:
@@ -23,6 +25,9 @@ def look_again(ctx: Context, alert: Alert) -> str:
         return "forgotten"
     if not alert.event and alert.ends_at > now:
         ctx.state.arm(ctx.state.alerts.touch(alert.id), "due_end", alert.ends_at + timing.lapse_after)
+        return ""
+    if alert.source in ctx.state.behind:
+        ctx.state.arm(ctx.state.alerts.touch(alert.id), "due_end", now + UNREAD)
         return ""
     emitter = ctx.state.emitters.rows.get(ctx.state.by_emitter.get(alert.emitter, 0))
     since = alert.ends_at

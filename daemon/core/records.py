@@ -4,6 +4,8 @@ A record is what goes into the journal; folding the same records again gives the
 `at` is engine time in ms since 1970: when it was received, or when it was said.
 """
 
+from typing import Literal
+
 import msgspec
 
 from daemon.core.model.alert import ParsedAlert
@@ -18,10 +20,14 @@ class Record(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):
 
 
 class AlertSeen(Record, frozen=True, tag="alert"):
-    """An alert was received and could be read. `line` is its place in a recording, 0 on the wire."""
+    """An alert was received and could be read. `line` is its place in a recording, 0 on the wire.
+
+    received: when it reached a log that it was read from later, ms; 0 when it came straight to us.
+    """
 
     alert: ParsedAlert
     line: int = 0
+    received: int = 0
 
 
 class Refresh(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -115,12 +121,27 @@ class Overdue(Record, frozen=True, tag="overdue"):
 
 
 class SelfNoticed(Record, frozen=True, tag="self"):
-    """samband noticed something about itself: `firing` begins or ends the condition `cause` (at `sink`, "" if none)."""
+    """samband noticed something about itself: `firing` begins or ends the condition `cause` (at `sink`, "" if none).
+
+    about: what else it concerns, so that each has a condition of its own.
+    """
 
     cause: str
     sink: str
     text: str
     firing: bool
+    about: str = ""
+
+
+class StreamMoved(Record, frozen=True, tag="stream"):
+    """A log that a source reads fell behind, is level with its end again, or is read no more (gone).
+
+    stream: `Stream.name`. Said on such edges only.
+    """
+
+    source: str
+    stream: str
+    place: Literal["behind", "level", "gone"]
 
 
 class Resumed(Record, frozen=True, tag="resumed"):
@@ -161,6 +182,7 @@ AnyRecord = (
     | DeliveryFailed
     | Overdue
     | SelfNoticed
+    | StreamMoved
     | Resumed
     | ClockStepped
     | PolicyChanged

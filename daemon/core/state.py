@@ -18,16 +18,19 @@ from daemon.core.model.change import Change
 from daemon.core.model.incident import Delivery, Incident, IncidentService
 from daemon.core.model.memory import Apart, Given
 from daemon.core.model.silence import Silence
+from daemon.core.model.stream import Stream
 from daemon.core.table import (
     ALERT,
     APART,
     CHANGE,
+    DECODERS,
     DELIVERY,
     EMITTER,
     GIVEN,
     INCIDENT,
     SERVICE,
     SILENCE,
+    STREAM,
     Table,
 )
 
@@ -99,6 +102,7 @@ class State:
         self.changes: Table[Change] = Table(CHANGE, self)
         self.given: Table[Given] = Table(GIVEN, self)
         self.aparts: Table[Apart] = Table(APART, self)
+        self.streams: Table[Stream] = Table(STREAM, self)
         self._by_kind: dict[int, Table[Any]] = {
             ALERT: self.alerts,
             INCIDENT: self.incidents,
@@ -109,6 +113,7 @@ class State:
             CHANGE: self.changes,
             GIVEN: self.given,
             APART: self.aparts,
+            STREAM: self.streams,
         }
         self.timed: tuple[Table[Any], ...] = (self.alerts, self.incidents, self.deliveries, self.silences, self.changes)
         self.annotations: dict[int, bytes] = {}
@@ -126,6 +131,8 @@ class State:
         self.changes_of: dict[str, dict[int, None]] = {}
         self.apart_keys: dict[bytes, dict[bytes, None]] = {}
         self.apart_incidents: dict[tuple[int, int], int] = {}
+        self.by_stream: dict[tuple[str, str], int] = {}
+        self.behind: dict[str, dict[int, None]] = {}
         self.served: dict[int, tuple[object, ...]] = {}
         self.next_id = 1
         self.next_number = 1
@@ -305,7 +312,7 @@ class State:
         state.next_id, state.next_number = next_id, next_number
         tables = state.tables()
         for stored in rows:
-            row = _DECODERS[stored.kind].decode(stored.image)
+            row = DECODERS[stored.kind].decode(stored.image)
             tables[stored.kind].rows[stored.id] = row
             if stored.kind == ALERT:
                 state.annotations[stored.id] = stored.extra or b"{}"
@@ -352,6 +359,10 @@ class State:
             self.changes_of.setdefault(change.service, {})[number] = None
         for _, apart in sorted(self.aparts.rows.items()):
             self.keep_apart(apart)
+        for number, stream in sorted(self.streams.rows.items()):
+            self.by_stream[stream.source, stream.name] = number
+            if stream.behind:
+                self.behind.setdefault(stream.source, {})[number] = None
 
     def forget_apart(self, number: int) -> None:
         """Takes a correction out of the store and the indexes."""
@@ -379,16 +390,3 @@ class State:
 
 def _pair(one: int, other: int) -> tuple[int, int]:
     return (one, other) if one < other else (other, one)
-
-
-_DECODERS: dict[int, msgspec.msgpack.Decoder[Any]] = {
-    ALERT: msgspec.msgpack.Decoder(Alert),
-    INCIDENT: msgspec.msgpack.Decoder(Incident),
-    SERVICE: msgspec.msgpack.Decoder(IncidentService),
-    DELIVERY: msgspec.msgpack.Decoder(Delivery),
-    EMITTER: msgspec.msgpack.Decoder(Emitter),
-    SILENCE: msgspec.msgpack.Decoder(Silence),
-    CHANGE: msgspec.msgpack.Decoder(Change),
-    GIVEN: msgspec.msgpack.Decoder(Given),
-    APART: msgspec.msgpack.Decoder(Apart),
-}

@@ -8,6 +8,7 @@ from daemon.core.membership import count_in, count_out, service_key
 from daemon.core.priority import cell_of
 from daemon.core.records import ClockStepped, PolicyChanged, Resumed
 from daemon.core.state import DEADLINES
+from daemon.core.streams import all_behind
 
 
 def resumed(ctx: Context, record: Resumed) -> None:
@@ -16,6 +17,7 @@ def resumed(ctx: Context, record: Resumed) -> None:
     Nothing of this is written to `live`: recovery reads older images, and this record evens them out.
     """
     _leases_anew(ctx)
+    all_behind(ctx)
     ctx.state.served.clear()
     ctx.state.rebuild_deadlines()
     ctx.count("resumed")

@@ -2,16 +2,33 @@
 
 from typing import Any, Generic, Protocol, TypeVar
 
+import msgspec
+
 from daemon.core.model.alert import Alert, Emitter
 from daemon.core.model.change import Change
 from daemon.core.model.incident import Delivery, Incident, IncidentService
 from daemon.core.model.memory import Apart, Given
 from daemon.core.model.silence import Silence
+from daemon.core.model.stream import Stream
 
-ALERT, INCIDENT, SERVICE, DELIVERY, EMITTER, SILENCE, CHANGE, GIVEN, APART = range(1, 10)
+ALERT, INCIDENT, SERVICE, DELIVERY, EMITTER, SILENCE, CHANGE, GIVEN, APART, STREAM = range(1, 11)
 """Kinds of entity, as they stand in `live`. Numbers are never used again for something else."""
 
-T = TypeVar("T", Alert, Incident, IncidentService, Delivery, Emitter, Silence, Change, Given, Apart)
+T = TypeVar("T", Alert, Incident, IncidentService, Delivery, Emitter, Silence, Change, Given, Apart, Stream)
+
+DECODERS: dict[int, msgspec.msgpack.Decoder[Any]] = {
+    ALERT: msgspec.msgpack.Decoder(Alert),
+    INCIDENT: msgspec.msgpack.Decoder(Incident),
+    SERVICE: msgspec.msgpack.Decoder(IncidentService),
+    DELIVERY: msgspec.msgpack.Decoder(Delivery),
+    EMITTER: msgspec.msgpack.Decoder(Emitter),
+    SILENCE: msgspec.msgpack.Decoder(Silence),
+    CHANGE: msgspec.msgpack.Decoder(Change),
+    GIVEN: msgspec.msgpack.Decoder(Given),
+    APART: msgspec.msgpack.Decoder(Apart),
+    STREAM: msgspec.msgpack.Decoder(Stream),
+}
+"""What reads the image of an entity, by kind."""
 
 COUNTS: dict[int, tuple[str, ...]] = {INCIDENT: ("cells", "loud"), SERVICE: ("firing",)}
 """Lists that are counted in, in place: a row that is opened for change gets copies of its own."""

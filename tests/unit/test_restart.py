@@ -25,6 +25,7 @@ from daemon.core.records import (
     SelfNoticed,
     SilenceExpired,
     SilencePut,
+    StreamMoved,
     decode_records,
     encode_records,
 )
@@ -133,6 +134,9 @@ def commands(engine: Engine, at: int, luck: random.Random) -> list[AnyRecord]:
     for number in sorted(state.silences.rows):
         if luck.random() < 0.1:
             found.append(SilenceExpired(at, f"x{at}{number}", "bo", number))
+    if luck.random() < 0.2:
+        stream = luck.choice(("topic/0", "topic/1"))
+        found.append(StreamMoved(at, "scripts", stream, luck.choice(("behind", "level", "level", "gone"))))
     found += [Delivered(at, send, "r") for send in sorted(engine.state.by_send) if luck.random() < 0.5]
     return found
 
