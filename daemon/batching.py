@@ -19,7 +19,7 @@ Replies = list[Reply | None]
 class NotDurable(Exception):
     """It cannot be made durable now: answer 503 with Retry-After. Sent again, what landed is recognised.
 
-    reason: full (queue), store (nothing can be committed), stopping.
+    reason: full (queue), store (nothing can be committed), refused (the store cannot write it), stopping.
     """
 
     def __init__(self, reason: str, retry_after_s: int) -> None:
@@ -77,6 +77,11 @@ class Part(NamedTuple):
     offset: int
     start: int
     size: int
+
+    @property
+    def records(self) -> Sequence[AnyRecord]:
+        """The records of the stretch."""
+        return self.submission.records[self.offset : self.offset + self.size]
 
     @property
     def last(self) -> bool:
@@ -214,6 +219,10 @@ class RefreshBuffer:
                 self.add(refresh, contact_of(parsed))
         return fresh
 
+    def forget(self, first: int) -> None:
+        """Drops the repeats of alerts with this id or a later one: there are no such alerts after all."""
+        self._refreshes = {number: refresh for number, refresh in self._refreshes.items() if number < first}
+
     def take(self, at: int) -> Refreshed:
         """Everything, as the record that goes first in its batch; the buffer is empty then."""
         contacts = [Contact(emitter, first, last) for emitter, (first, last) in self._contacts.items()]
@@ -232,6 +241,12 @@ class Places:
 
     def __init__(self, data: bytes) -> None:
         self.known, self.encoded = decode_positions(data), data
+
+    def back_to(self, data: bytes) -> None:
+        """As they were, encoded: what had moved them did not come on disk."""
+        self.known.clear()
+        self.known.update(decode_positions(data))
+        self.encoded = data
 
     def move(self, moves: Iterable[Positions | None]) -> bytes:
         """The positions after these moves, in their order."""

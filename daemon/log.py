@@ -75,7 +75,9 @@ COMMIT_FAILED = Event(
 )
 COMMIT_WORKS_AGAIN = Event("commit_works_again", "info", "The store takes batches again.")
 FENCED = Event("fenced", "critical", "Another daemon has taken this store; this one stops and writes nothing more.")
-QUARANTINED = Event("quarantined", "error", "A record or deadline raised in the engine; it was undone and set aside.")
+QUARANTINED = Event(
+    "quarantined", "error", "A record or deadline raised in the engine, or the store refused it; it was set aside."
+)
 CLOCK_STEPPED = Event(
     "clock_stepped", "warning", "The wall clock jumped against elapsed time; running waits were moved with it."
 )

@@ -96,7 +96,8 @@ COMMIT_FAILURES = _counter(
 )
 LAST_COMMIT_TIMESTAMP = _gauge("last_commit_timestamp_seconds", "Unix time of the last successful commit.")
 QUARANTINED = _counter(
-    "quarantined_records_total", "Records or deadlines that raised in the engine and were set aside."
+    "quarantined_records_total",
+    "Records and deadlines that were set aside: the engine raised, or the store refused them.",
 )
 DECISIONS = _counter(
     "decisions_total",

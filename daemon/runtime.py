@@ -7,11 +7,11 @@ next batch. Nobody is answered, and nothing is sent, before the batch that it re
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
-from time import perf_counter
 
 from daemon import log, metrics
 from daemon.access import Issued
 from daemon.batching import NotDurable, Part, Places, Queue, RefreshBuffer, Replies, Submission
+from daemon.carrying import Carrier
 from daemon.clock import Clock, EngineTime
 from daemon.committing import IDLE_S, Committer
 from daemon.core.effects import Changes, Row
@@ -21,7 +21,7 @@ from daemon.core.model.stream import Positions
 from daemon.core.policy import Policy
 from daemon.core.records import AnyRecord, ClockStepped, PolicyChanged, Resumed
 from daemon.core.state import ALERT, State
-from daemon.flight import Flight, folded
+from daemon.flight import Flight, Load
 from daemon.snapshot import base_parts
 from daemon.store.base import Batch, DeadLetter, OutboxRow, Recovered, Store
 
@@ -53,15 +53,17 @@ class Runtime:
         self.on_sends: Callable[[list[OutboxRow]], None] = lambda rows: None
         self.on_emergency: Callable[[str, str], None] = lambda cause, text: None
         self.on_relief: Callable[[str], None] = lambda cause: None
-        self._scope, self._seq, self._base_at = scope, recovered.seq, recovered.base_at
+        self._base_at = recovered.base_at
         self._time = EngineTime(clock, recovered.now_ms)
         self._committer = Committer(store, self._on_stalled, lambda: self.on_relief("store"))
         self._queue, self._buffer, self._places = Queue(), RefreshBuffer(), Places(recovered.positions)
         self.positions: Positions = self._places.known
+        self._carrier = Carrier(
+            engine, self._committer, recovered, scope, self._places, self._landed, self._buffer.forget
+        )
         self._policy: tuple[Policy, asyncio.Future[Replies]] | None = None
         self._own: list[AnyRecord] = []
         self._wake = asyncio.Event()
-        self._flight: Flight | None = None
         self._reworded: set[int] = set()
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
@@ -125,8 +127,8 @@ class Runtime:
         fresh = self._sifted(alerts, repeat(0))
         if fresh:
             await self._enqueue(fresh)
-        elif self._flight is not None:
-            await asyncio.shield(self._flight.landed)
+        elif self._carrier.flight is not None:
+            await asyncio.shield(self._carrier.flight.landed)
 
     async def follow(
         self,
@@ -149,8 +151,8 @@ class Runtime:
             await self._enqueue(fresh, letters=letters, patient=True, positions=positions)
             return
         self._buffer.positions.update(positions)
-        if self._flight is not None:
-            await asyncio.shield(self._flight.landed)
+        if self._carrier.flight is not None:
+            await asyncio.shield(self._carrier.flight.landed)
 
     def _sifted(self, alerts: Sequence[ParsedAlert], received: Iterable[int]) -> list[AnyRecord]:
         """The alerts that change something; the others go into the refresh buffer."""
@@ -244,8 +246,8 @@ class Runtime:
         """Whoever waits to be answered is told to come again; the batch in flight goes on being retried."""
         refusal = NotDurable("store", 5)
         self._queue.refuse(refusal, everybody=False)
-        if self._flight is not None:
-            self._flight.refuse(refusal, everybody=False)
+        if self._carrier.flight is not None:
+            self._carrier.flight.refuse(refusal, everybody=False)
         log.EMERGENCY(cause="store", text=text)
         self.on_emergency("store", text)
 
@@ -261,8 +263,8 @@ class Runtime:
         finally:
             refusal = NotDurable("stopping", 5)
             self._queue.refuse(refusal, everybody=True)
-            if self._flight is not None:
-                self._flight.refuse(refusal, everybody=True)
+            if self._carrier.flight is not None:
+                self._carrier.flight.refuse(refusal, everybody=True)
 
     def _work_waits(self) -> bool:
         now, due = self._time.now_ms(), self.engine.next_due()
@@ -316,45 +318,35 @@ class Runtime:
 
     # ---- one turn: take, fold, commit, answer ---------------------------------------------------------
     async def _turn(self, base: list[bytes] | None = None, rows: Sequence[Row] = ()) -> None:
-        flight = self._take(base, rows)
-        if flight is None:
-            return
-        self._flight = flight
-        await self._committer.commit(flight.batch)
-        self._flight = None
-        self._seq = flight.batch.seq
-        if base is not None:
-            self._base_at = flight.batch.now_ms
+        load = self._take(base, rows)
+        if load is not None:
+            await self._carrier.carry(load)
+
+    def _landed(self, flight: Flight) -> None:
+        batch, changes = flight.batch, flight.changes
+        if batch.base is not None:
+            self._base_at = batch.now_ms
+        if changes is not None:
+            metrics.count_decisions(changes.counts)
+            self._reworded.difference_update(row.id for row in batch.rows)
         self._committer.tidy(idle=False)
         flight.settle()
-        self.on_committed(flight.batch, flight.changes)
+        self.on_committed(batch, changes)
         if flight.sends:
             self.on_sends(flight.sends)
 
-    def _take(self, base: list[bytes] | None, rows: Sequence[Row]) -> Flight | None:
+    def _take(self, base: list[bytes] | None, rows: Sequence[Row]) -> Load | None:
+        """What the next batch is made of; None when there is nothing to do."""
         engine, now, due = self.engine, self._time.now_ms(), self.engine.next_due()
         parts: list[Part] = []
-        records = self._own_records(now, due, parts)
-        taken, of_senders = self._queue.take(BATCH_RECORDS_MAX, len(records))
-        records += taken
+        own = self._own_records(now, due, parts)
+        _, of_senders = self._queue.take(BATCH_RECORDS_MAX, len(own))
         parts += of_senders
+        metrics.QUEUE_RECORDS.set(self._queue.count)
         left = self._queue.next_at()
         until = now if left is None else max(engine.now_ms, min(now, left - 1))
-        folds = bool(records) or 0 < due <= until
-        if not (folds or parts or rows or base):
-            return None
-        batch = self._next_batch(base, rows)
-        batch.positions = self._places.move(part.submission.positions for part in parts if part.last)
-        changes = None
-        if folds:
-            started = perf_counter()
-            changes = folded(batch, engine, records, until)
-            metrics.FOLD_SECONDS.observe(perf_counter() - started)
-            metrics.BATCH_RECORDS.observe(len(records))
-            metrics.QUEUE_RECORDS.set(self._queue.count)
-            metrics.count_decisions(changes.counts)
-            self._reworded.difference_update(row.id for row in batch.rows)
-        return Flight(batch, changes, parts)
+        work = own or parts or rows or base or 0 < due <= until
+        return Load(own, parts, until, base, rows) if work else None
 
     def _own_records(self, now: int, due: int, parts: list[Part]) -> list[AnyRecord]:
         """What goes first in the batch: another policy, the refresh buffer, a clock that stepped, the start."""
@@ -377,22 +369,6 @@ class Runtime:
         records += self._own
         self._own = []
         return records
-
-    def _next_batch(self, base: list[bytes] | None, rows: Sequence[Row]) -> Batch:
-        engine = self.engine
-        return Batch(
-            scope=self._scope,
-            epoch=self.recovered.epoch,
-            seq=self._seq + 1,
-            now_ms=engine.now_ms,
-            policy=engine.policy.digest,
-            mode=engine.policy.mode,
-            next_id=engine.state.next_id,
-            next_number=engine.state.next_number,
-            rows=rows,
-            positions=self._places.encoded,
-            base=base,
-        )
 
     def _unwritten(self) -> list[Row]:
         """Alerts of which `live` has older annotations: written at a clean stop."""

@@ -194,7 +194,7 @@ def _open(ctx: Context, parsed: ParsedAlert, start: int, before: Alert | None) -
         heard_start=parsed.starts_at or 0,
     )
     state.alerts.add(alert)
-    state.annotations[alert.id] = parsed.annotations
+    state.put(state.annotations, alert.id, parsed.annotations)
     state.put(state.by_key, parsed.key, alert.id)
     if before is not None and before.incident:
         state.alerts.edit(before.id).superseded = True
@@ -234,7 +234,7 @@ def _mention(ctx: Context, parsed: ParsedAlert, current: Alert, start: int) -> S
         seen.outcome = "changed"
         _apply(ctx, parsed, alert, severity, start, seen)
     _lease(ctx, parsed, alert)
-    ctx.state.annotations[alert.id] = parsed.annotations
+    ctx.state.put(ctx.state.annotations, alert.id, parsed.annotations)
     arm_end(ctx, alert)
     return seen
 

@@ -62,6 +62,7 @@ class Engine:
         self.policy = policy
         self.now_ms = now_ms
         self.trace: list[tuple[int, int]] | None = None
+        self._began = now_ms
 
     def set_policy(self, policy: Policy) -> None:
         """Another policy from the next fold on, whose first record says so (PolicyChanged)."""
@@ -99,6 +100,7 @@ class Engine:
         At the same instant the record comes first, deadlines among themselves by (due, id). An
         exception takes back its record or disarms its deadline; the rest goes on.
         """
+        self._began = self.now_ms
         try:
             run = self._run(records, now_ms, careful=False)
         except Exception:  # noqa: BLE001 - the careful run finds the culprit and tells
@@ -111,6 +113,12 @@ class Engine:
         ctx = run.ctx
         return Changes(ctx.effects, rows, run.replies, run.quarantined, ctx.counts, digest.digest(), self.next_due())
 
+    def take_back(self) -> None:
+        """The last fold has not been: the store refused what came of it. Only before the next one."""
+        self.state.take_back()
+        self.state.rebuild_deadlines()
+        self.now_ms = self._began
+
     def _run(self, records: Sequence[AnyRecord], now_ms: int, *, careful: bool) -> "_Run":
         """One run over the batch. Without care an exception takes back the whole of it, and is raised.
 
@@ -119,7 +127,7 @@ class Engine:
         """
         state, began, traced = self.state, self.now_ms, len(self.trace or ())
         run = _Run(Context(state, self.policy, self.now_ms), careful)
-        state.mark()
+        state.begin()
         try:
             for index, record in enumerate(records):
                 if record.at > self.now_ms and not isinstance(record, Resumed | ClockStepped):
@@ -130,7 +138,7 @@ class Engine:
                 self._one(run, record, index)
             self._deadlines(run, now_ms)
         except Exception:
-            state.undo()
+            state.take_back()
             state.rebuild_deadlines()
             self.now_ms = began
             if self.trace is not None:
@@ -242,7 +250,7 @@ class Engine:
                 if not alert.end:
                     dedup.refresh(alert, refresh.at, refresh.ends_at)
                 if refresh.annotations:
-                    self.state.annotations[refresh.alert] = refresh.annotations
+                    self.state.put(self.state.annotations, refresh.alert, refresh.annotations)
 
     # ---- deadlines ---------------------------------------------------------------------------
     def _deadlines(self, run: "_Run", until: int) -> None:

@@ -8,7 +8,7 @@ in a batch is in `dirty`; the images of these rows are what the store writes to 
 
 from collections.abc import Iterable, Iterator
 from heapq import heapify, heappop, heappush
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -31,6 +31,7 @@ from daemon.core.table import (
     SERVICE,
     SILENCE,
     STREAM,
+    StoredRow,
     Table,
 )
 
@@ -46,7 +47,6 @@ __all__ = [
     "SERVICE",
     "SILENCE",
     "State",
-    "StoredRow",
 ]
 
 _MISSING: Any = object()
@@ -59,30 +59,6 @@ DEADLINES: dict[int, tuple[str, ...]] = {
     SILENCE: ("due_change", "due_remind"),
     CHANGE: ("due_forget",),
 }
-
-
-class StoredRow(Protocol):
-    """A row of `live` as the store hands it over."""
-
-    @property
-    def kind(self) -> int:
-        """Kind of entity."""
-        ...
-
-    @property
-    def id(self) -> int:
-        """Its id."""
-        ...
-
-    @property
-    def image(self) -> bytes:
-        """Its image."""
-        ...
-
-    @property
-    def extra(self) -> bytes:
-        """What is kept beside the image, outside the digest (annotations)."""
-        ...
 
 
 class State:
@@ -141,8 +117,8 @@ class State:
         self.saved: set[int] = set()
         self.dirty: dict[int, int] = {}
         self.removed: dict[int, Any] = {}
-        self._dirty_mark = 0
-        self._numbers_mark = (1, 1)
+        self._log_mark = self._dirty_mark = 0
+        self._numbers_mark = self._numbers_began = (1, 1)
 
     # ---- changing, and taking back -------------------------------------------------------------
     def put(self, container: dict[Any, Any], key: Any, value: Any) -> None:
@@ -181,26 +157,37 @@ class State:
         self.unlink(self.service_ids, row.incident, row.id)
         self.drop(self.row_of, (row.incident, row.service, row.environment, row.extra))
 
+    def begin(self) -> None:
+        """A batch begins: until the next one does, `take_back` can take back all of it."""
+        self.log.clear()
+        self._numbers_began = (self.next_id, self.next_number)
+        self.mark()
+
     def mark(self) -> None:
         """From here `undo` can take back; set before every record and deadline."""
-        self.log.clear()
         self.saved.clear()
-        self._dirty_mark = len(self.dirty)
+        self._log_mark, self._dirty_mark = len(self.log), len(self.dirty)
         self._numbers_mark = (self.next_id, self.next_number)
 
     def undo(self) -> None:
         """Everything is again as it was at the mark."""
-        for container, key, old in reversed(self.log):
+        for container, key, old in reversed(self.log[self._log_mark :]):
             if old is _MISSING:
                 container.pop(key, None)
             else:
                 container[key] = old
+        del self.log[self._log_mark :]
         while len(self.dirty) > self._dirty_mark:
             number, _ = self.dirty.popitem()
             self.removed.pop(number, None)
         self.next_id, self.next_number = self._numbers_mark
         self.served.clear()
         self.mark()
+
+    def take_back(self) -> None:
+        """Everything is again as it was when the batch began; deadlines must be rebuilt."""
+        self._log_mark, self._dirty_mark, self._numbers_mark = 0, 0, self._numbers_began
+        self.undo()
 
     def new_id(self) -> int:
         """The next id; ids grow over the life of the store."""
@@ -299,10 +286,11 @@ class State:
             if found is not None:
                 rows.append(Row(kind, number, found[0], found[1]))
             elif number in self.removed:
-                rows.append(Row(kind, number, None, self.annotations.pop(number, b""), _encode(self.removed[number])))
+                extra = self.annotations.get(number, b"")
+                self.drop(self.annotations, number)
+                rows.append(Row(kind, number, None, extra, _encode(self.removed[number])))
         self.dirty.clear()
         self.removed.clear()
-        self.mark()
         return rows
 
     @staticmethod

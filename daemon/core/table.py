@@ -34,6 +34,30 @@ COUNTS: dict[int, tuple[str, ...]] = {INCIDENT: ("cells", "loud"), SERVICE: ("fi
 """Lists that are counted in, in place: a row that is opened for change gets copies of its own."""
 
 
+class StoredRow(Protocol):
+    """A row of `live` as the store hands it over."""
+
+    @property
+    def kind(self) -> int:
+        """Kind of entity."""
+        ...
+
+    @property
+    def id(self) -> int:
+        """Its id."""
+        ...
+
+    @property
+    def image(self) -> bytes:
+        """Its image."""
+        ...
+
+    @property
+    def extra(self) -> bytes:
+        """What is kept beside the image, outside the digest (annotations)."""
+        ...
+
+
 class Log(Protocol):
     """Where a table notes what stood there before, and what has changed: the state it belongs to."""
 

@@ -318,3 +318,14 @@ def test_shadow_rows_are_recorded_and_never_waiting(play: Play) -> None:
         assert all(isinstance(row.send, Send) for row in stage.sends)
 
     play(scene, msgspec.structs.replace(POLICY, mode="shadow"))
+
+
+def test_records_of_one_instant_may_be_cut_in_two_and_fold_again_the_same(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        runtime = await stage.start()
+        await asyncio.sleep(1)
+        await runtime.intake([lease(f"r{n}") for n in range(1500)])
+
+    stage = play(scene)
+    assert [len(batch) for batch in stage.journal()] == [2, 1000, 500]
+    assert stage.check().findings == []
