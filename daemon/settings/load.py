@@ -65,10 +65,7 @@ def _certificate(reading: Reading, tls: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("cert_file", "key_file"):
         file = tls.get(name)
         if isinstance(file, str) and file:
-            path = reading.absolute(("tls", name), file)
-            found[name] = str(path)
-            if reading.read_secrets and not path.is_file():
-                reading.problem(("tls", name), f"there is no file {path}", "name a PEM file that is there")
+            found[name] = reading.file(("tls", name), file)
     return found
 
 

@@ -35,6 +35,13 @@ class Reading:
         base = Path(self.places.value(path).file).parent if self._base is None else self._base
         return Path(os.path.normpath(base / Path(name).expanduser()))
 
+    def file(self, path: KeyPath, name: str) -> str:
+        """The same as text; for a daemon (not for a rehearsal) the file must be there."""
+        whole = self.absolute(path, name)
+        if self.read_secrets and not whole.is_file():
+            self.problem(path, f"there is no file {whole}", "name a file that is there")
+        return str(whole)
+
     def validate(self, model: type[T], data: Any, path: KeyPath) -> T | None:
         """The data as that model; None after noting what is wrong with it."""
         try:
@@ -45,9 +52,22 @@ class Reading:
             return None
 
     def secrets_of(self, model: type[BaseModel], raw: Mapping[str, Any], path: KeyPath) -> dict[str, Any]:
-        """The options with every `<secret>_file` replaced by the secret in it."""
+        """The options with every `<secret>_file` replaced by the secret in it, and other files' paths absolute.
+
+        Sections inside are treated likewise.
+        """
         options = dict(raw)
-        for name in secret_names(model):
+        secrets = secret_names(model)
+        for name, field in model.model_fields.items():
+            if name.removesuffix("_file") in secrets:
+                continue
+            given, kinds = options.get(name), list(_parts(field.annotation))
+            section = next((kind for kind in kinds if _is_model(kind)), None)
+            if section is not None and isinstance(given, dict):
+                options[name] = self.secrets_of(section, given, (*path, name))
+            elif Path in kinds and isinstance(given, str) and given:
+                options[name] = self.file((*path, name), given)
+        for name in secrets:
             file = options.pop(f"{name}_file", None)
             if file is None:
                 if options.get(name) is not None and not isinstance(options[name], SecretStr):

@@ -1,9 +1,10 @@
 """Sources: who may send alerts, in which form, and what is known about the sender."""
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, SecretStr, field_validator
 
+from daemon.brokers import BrokerAddresses, BrokerSasl, BrokerTls
 from daemon.settings.durations import Duration
 from daemon.settings.section import Section
 
@@ -83,13 +84,13 @@ class KafkaSource(Source):
 
     active: ClassVar[bool] = False
     type: Literal["kafka"] = Field(description="A Kafka topic")
-    brokers: tuple[str, ...] = Field(min_length=1, description="host:port of some brokers")
+    brokers: BrokerAddresses = Field(description="host:port of some brokers")
     topic: str = Field(min_length=1, description="The topic")
     format: str = Field("native", description="Form of its messages: native, alertmanager, cloudevents, a vendor's")
     start: Literal["earliest", "latest"] = Field("latest", description="Where to begin without a stored position")
     group: str = Field("samband", description="Group under which positions are shown to lag tools")
-    tls: dict[str, Any] | None = Field(None, description="ca_file, cert_file, key_file")
-    sasl: dict[str, Any] | None = Field(None, description="mechanism, user, password_file")
+    tls: BrokerTls | None = Field(None, description="TLS: {ca_file, cert_file, key_file}, or {}")
+    sasl: BrokerSasl | None = Field(None, description="Login: {mechanism, user, password_file}")
 
 
 SOURCES: dict[str, type[Source]] = {
