@@ -6,6 +6,7 @@ keep the child and call `.inc(n)` once per batch.
 """
 
 from collections.abc import Mapping
+from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -146,6 +147,18 @@ CONFIG_RELOAD_TIMESTAMP = _gauge(
     "config_last_reload_success_timestamp_seconds", "Unix time of the last reload that worked."
 )
 SHADOW = _gauge("mode_shadow", "1 while the mode is shadow: everything is decided, nothing is sent.")
+
+
+@cache
+def intake_requests(source: str, status: int) -> Counter:
+    """The child of `INTAKE_REQUESTS`, looked up once: there are as many as sources and statuses."""
+    return INTAKE_REQUESTS.labels(source, str(status))
+
+
+@cache
+def intake_bytes(source: str) -> Counter:
+    """The child of `INTAKE_BYTES`, looked up once."""
+    return INTAKE_BYTES.labels(source)
 
 
 def count_decisions(counts: Mapping[tuple[str, str], int]) -> None:

@@ -1,6 +1,7 @@
 """Where a request comes from: this machine, another one, or through a proxy; and whose web page sent it."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any, NamedTuple
 
@@ -12,6 +13,9 @@ FORWARDING = frozenset(
      b"true-client-ip", b"cf-connecting-ip", b"fastly-client-ip", b"x-envoy-external-address", b"x-forwarded-user"}
 )  # fmt: skip
 """Header fields by which a request betrays that somebody forwarded it."""
+
+ADDRESS_CHARS_MAX = 100
+"""No address of this machine is written with more."""
 
 
 class Arrival(NamedTuple):
@@ -84,6 +88,12 @@ def _forwarded(
 
 def is_loopback(host: str) -> bool:
     """Whether an address (or `localhost`) can only be reached from this machine."""
+    return len(host) <= ADDRESS_CHARS_MAX and _is_loopback(host)
+
+
+@lru_cache(maxsize=1024)
+def _is_loopback(host: str) -> bool:
+    """Cached: it is asked twice a request, and mostly about the same few."""
     if host.lower() == "localhost":
         return True
     address = _address(host.strip("[]"))

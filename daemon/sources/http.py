@@ -6,6 +6,7 @@ log line, per request.
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import partial
 
@@ -20,6 +21,7 @@ from daemon.sources.answers import Answer
 from daemon.sources.body import Body, BodyError, Buffered, ClientGone, Receive, Scope, Send, unpack
 from daemon.sources.formats.base import Context, Format, Parsed, Rejected, Unreadable
 from daemon.sources.formats.common import NOT_JSON
+from daemon.sources.formats.memory import Memory
 from daemon.sources.nesting import too_deep
 from daemon.sources.rates import OVER_RETRY_S, Rates
 from daemon.sources.receiver import Receiver, Unavailable
@@ -71,6 +73,7 @@ class Intake:
         """Other sources, and other limits if they are given, are in force from the next request on."""
         self.limits = self._rates.limits = limits or self.limits
         self._senders = Senders(sources, self._keys)
+        self._memories: dict[tuple[str, str], Memory] = defaultdict(Memory)
         self._events = pagerduty_events.PagerDutyEvents(
             sources, self._receiver, self._remains.keep, self._rates, self.limits
         )
@@ -80,13 +83,11 @@ class Intake:
     @staticmethod
     def handles(method: str, path: str) -> bool:
         """Whether the request belongs to the intake; reads on the same paths belong to the API."""
-        if path.startswith(HOOKS_PREFIX) or path in pagerduty_events.PATHS:
-            return True
+        if path.endswith(AM_ALERTS) and (path == AM_ALERTS or path.startswith(SOURCES_PREFIX)):
+            return method not in ("GET", "HEAD")
         if path == NATIVE_ALERTS:
             return method == "POST"
-        if path == AM_ALERTS or (path.startswith(SOURCES_PREFIX) and path.endswith(AM_ALERTS)):
-            return method not in ("GET", "HEAD")
-        return False
+        return path.startswith(HOOKS_PREFIX) or path in pagerduty_events.PATHS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request; `scope["stranger"]` says why it is not one of this machine (`access.Arrival`)."""
@@ -117,7 +118,7 @@ class Intake:
             # A bug of ours: the sender must still get an answer, so that it sends again.
             log.INTAKE_FAILED(source=source, path=path, error=repr(error), exc_info=True)
             answer = answers.failure(500, "samband failed on this request; its log says how")
-        metrics.INTAKE_REQUESTS.labels(source, str(answer.status)).inc()
+        metrics.intake_requests(source, answer.status).inc()
         if answer.status >= 400:
             self._remains.refused(source, path, answer)
         await answer.send(send)
@@ -156,10 +157,10 @@ class Intake:
         try:
             self._check_type(request, raw)
             plain = await self._unpacked(request, body, raw, self.limits.body_bytes_max)
-            metrics.INTAKE_BYTES.labels(source.name).inc(len(plain))
+            metrics.intake_bytes(source.name).inc(len(plain))
             if too_deep(plain, self.limits.nesting_depth_max):
                 raise Unreadable(self._too_deep(), "too_deep")
-            parsed = await self._parse(plain, form, self._context(request, source))
+            parsed = await self._parse(plain, form, self._context(request, source, form))
         except BodyError as error:
             if error.status in (400, 415):
                 await self._remains.bury(source, form, "encoding", error.text, raw)
@@ -186,7 +187,7 @@ class Intake:
                 await self._receiver.intake(alerts)
             except Unavailable as error:
                 return answers.unavailable(error.retry_after_s, f"cannot be made durable now: {error.reason}")
-            self._remains.accepted(source, form, msgspec.structs.replace(parsed, alerts=alerts))
+            self._remains.accepted(source, form, alerts, parsed.skewed)
         if parsed.rejected:
             await self._remains.bury_items(source, form, parsed.rejected, len(parsed.alerts))
         if over:
@@ -203,7 +204,7 @@ class Intake:
         taken = len(parsed.alerts) - over
         return answers.unavailable(OVER_RETRY_S, text, 429, accepted=taken, rejected=answers.listed(parsed.rejected))
 
-    def _context(self, request: Request, source: Source) -> Context:
+    def _context(self, request: Request, source: Source, form: Format) -> Context:
         return Context(
             source.name,
             self._receiver.now_ms(),
@@ -212,6 +213,7 @@ class Intake:
             resolves=source.resolves,
             resolve_timeout_ms=source.resolve_timeout_ms,
             limits=self.limits,
+            memory=self._memories[source.name, form.name],
         )
 
     @staticmethod

@@ -80,7 +80,7 @@ class PagerDutyEvents:
         except Invalid as error:
             return "", _refused(400, error.errors)
         source = sender.source
-        metrics.INTAKE_BYTES.labels(source.name).inc(len(body))
+        metrics.intake_bytes(source.name).inc(len(body))
         try:
             if request.path == CHANGE_ENQUEUE:
                 answer = await self._change(event, sender)

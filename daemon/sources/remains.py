@@ -4,8 +4,9 @@ import time
 from collections.abc import Mapping
 
 from daemon import log, metrics
+from daemon.core.model.alert import ParsedAlert
 from daemon.sources.answers import Answer
-from daemon.sources.formats.base import Format, Parsed, Rejected
+from daemon.sources.formats.base import Format, Rejected
 from daemon.sources.formats.registry import FORMATS, HOOKS
 from daemon.sources.receiver import Receiver, Unavailable
 from daemon.sources.senders import Source
@@ -32,14 +33,15 @@ class Remains:
         }
         self._logged.clear()
 
-    def accepted(self, source: Source, form: Format, parsed: Parsed) -> None:
+    def accepted(self, source: Source, form: Format, alerts: list[ParsedAlert], skewed: int) -> None:
         """Counts alerts that are durable."""
-        firing = sum(1 for alert in parsed.alerts if alert.firing)
-        for status, number in (("firing", firing), ("resolved", len(parsed.alerts) - firing)):
-            if number:
-                self._received[source.name, form.name, status].inc(number)
-        if parsed.skewed:
-            metrics.CLOCK_SKEW.labels(source.name).inc(parsed.skewed)
+        firing = sum([alert.firing for alert in alerts])
+        if firing:
+            self._received[source.name, form.name, "firing"].inc(firing)
+        if firing < len(alerts):
+            self._received[source.name, form.name, "resolved"].inc(len(alerts) - firing)
+        if skewed:
+            metrics.CLOCK_SKEW.labels(source.name).inc(skewed)
 
     def over(self, source: Source, form: Format, code: str, alerts: int) -> None:
         """Counts alerts that were turned away because of a limit; they are the sender's to send again."""

@@ -70,6 +70,10 @@ class Senders:
 
     def __init__(self, sources: Mapping[str, Source], keys: Keys | None = None) -> None:
         self._sources, self._keys = dict(sources), keys
+        self._kinds: dict[str, dict[str, Source]] = {}
+        for source in self._sources.values():
+            self._kinds.setdefault(source.type, {})[source.name] = source
+        self._tokens = {name: one.tokens for name, one in self._sources.items() if one.tokens}
 
     def identify(self, request: Request) -> tuple[Source, Format]:
         """The source that the path and the token name, and the format it speaks there. Raises Refused."""
@@ -111,10 +115,10 @@ class Senders:
 
     def _only(self, request: Request, kind: str) -> Source:
         """The only source of this type, else the one that the token names."""
-        sources = {source.name: source for source in self._sources.values() if source.type == kind}
+        sources = self._kinds.get(kind)
         if not sources:
             raise Refused(self._missing(request))
-        tokens = {source.name: source.tokens for source in sources.values() if source.tokens}
+        tokens = {name: self._tokens[name] for name in sources if name in self._tokens}
         given = presented(request.headers)
         caller = self._issued(given)
         if caller is None:
@@ -145,8 +149,7 @@ class Senders:
 
     def _guarded(self, given: bytes | None) -> bool:
         """Whether an unknown name is answered 401 rather than 404: some source has a token, and none fits."""
-        tokens = {source.name: source.tokens for source in self._sources.values() if source.tokens}
-        return bool(tokens) and not matching(given, tokens)
+        return bool(self._tokens) and not matching(given, self._tokens)
 
     @staticmethod
     def _allow_open(request: Request) -> None:

@@ -6,7 +6,7 @@ refused with its words; the valid alerts of the same request are kept, as it kee
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -18,9 +18,9 @@ from daemon.sources.formats.base import Context, Parsed, Rejected, Unreadable
 from daemon.sources.formats.common import (
     NOT_JSON,
     TIME_MIN,
-    base_url,
     canonical,
     described,
+    emitter_at,
     harmless_bytes,
     label_fault,
     parse_time,
@@ -39,7 +39,22 @@ class PostableAlert(msgspec.Struct, gc=False):
     generatorURL: str | None = None
 
 
-_decode = msgspec.json.Decoder(list[PostableAlert] | None).decode
+class Posted(msgspec.Struct, gc=False):
+    """The same with the labels as they were written: mostly they have been read before."""
+
+    labels: msgspec.Raw
+    annotations: dict[str, str] | None = None
+    startsAt: str | None = None
+    endsAt: str | None = None
+    generatorURL: str | None = None
+
+
+Identity = tuple[bytes, str, str, str, bytes, str]
+"""What follows from an alert's labels: key, name, severity, resource, the labels as canonical JSON, replica."""
+
+_decode = msgspec.json.Decoder(list[Posted] | None).decode
+_decode_strictly = msgspec.json.Decoder(list[PostableAlert] | None).decode
+_decode_labels = msgspec.json.Decoder(dict[str, str]).decode
 _split = msgspec.json.Decoder(list[msgspec.Raw] | None).decode
 
 NAMELESS = "alert without a name"
@@ -63,14 +78,13 @@ class Alertmanager:
     def parse(self, body: bytes, context: Context) -> Parsed:
         """The alerts of a JSON array. Raises Unreadable when it is none."""
         try:
-            posted = _decode(body)
+            alerts, refused = _build_all(_decode(body) or (), context)
         except msgspec.ValidationError:
             return _item_by_item(body, context)
         except NOT_JSON as error:
             if mended := repaired(body):
                 return self.parse(mended, context)
-            raise _unreadable(body, error) from None
-        alerts, refused = _build_all(posted or (), context)
+            raise _unreadable(body, _complaint(body) or error) from None
         if not refused:
             return Parsed(alerts)
         raws = _split(body) or []
@@ -96,7 +110,10 @@ def _item_by_item(body: bytes, context: Context) -> Parsed:
             rejected.append(_rejected(index, Invalid(f"item {index}: {error}", "not_json"), bytes(raw)))
             continue
         try:
-            posted = msgspec.convert(_without_nulls(item), PostableAlert)
+            one = msgspec.convert(_without_nulls(item), PostableAlert)
+            posted = Posted(
+                msgspec.Raw(canonical(one.labels)), one.annotations, one.startsAt, one.endsAt, one.generatorURL
+            )
             built, refused = _build_all([posted], msgspec.structs.replace(context, first=index))
         except msgspec.ValidationError as error:
             refused = {0: _schema_error(index, item, str(error))}
@@ -141,17 +158,29 @@ def _schema_error(index: int, item: Any, text: str) -> Invalid:
     )
 
 
+def _complaint(body: bytes) -> Exception | None:
+    """What is wrong with it, and where in the whole body."""
+    try:
+        _decode_strictly(body)
+    except NOT_JSON as error:
+        return error
+    return None
+
+
 def _unreadable(body: bytes, error: Exception) -> Unreadable:
     if not body.strip():
         return Unreadable("alerts in body is required", "empty", 422)
     return Unreadable(f'parsing alerts body from "" failed, because {error}', "not_json")
 
 
-def _build_all(posted: Sequence[PostableAlert], context: Context) -> tuple[list[ParsedAlert], dict[int, Invalid]]:
-    """The alerts, and by index those that Alertmanager refuses. The hot loop: everything common stands outside."""
-    source, ignored, now = context.source, context.ignored, context.received_ms
-    prefix, event, hasher = source + " ", context.resolves is False, hasher_of(source)
-    limits, harmless, many = context.limits, harmless_bytes(context.limits), context.limits.labels_max
+def _build_all(posted: Sequence[Posted], context: Context) -> tuple[list[ParsedAlert], dict[int, Invalid]]:
+    """The alerts, and by index those that Alertmanager refuses. The hot loop: everything common stands outside.
+
+    Raises as msgspec does for labels that are none.
+    """
+    source, now, limits = context.source, context.received_ms, context.limits
+    event, known, learn = context.resolves is False, context.memory.get, context.memory.put
+    identify = _identifier(context)
     alerts: list[ParsedAlert] = []
     refused: dict[int, Invalid] = {}
     for index, one in enumerate(posted):
@@ -163,50 +192,64 @@ def _build_all(posted: Sequence[PostableAlert], context: Context) -> tuple[list[
                 starts, ends, invented = _completed(starts, ends, context)
             else:
                 invented = False
-            labels, replica = one.labels, ""
-            for name in ignored:
-                if name in labels:
-                    replica = replica_of(labels, ignored)
-                    break
-            if not all(labels.values()):
-                labels = {name: value for name, value in labels.items() if value}
-            if not labels or "" in labels:
-                raise _no_label_set(labels)
-            encoded = canonical(labels)
-            if len(encoded) > harmless or len(labels) > many or len(replica) > harmless:
-                _check_labels(labels, encoded, replica, limits)
+            raw = bytes(one.labels)
+            identity = known(raw)
+            if identity is None:
+                identity = identify(raw)
+                learn(raw, identity)
+            key, name, severity, resource, labels, replica = identity
             url = one.generatorURL or ""
-            server = base_url(url) if url else ""
-            if not server and url and not _is_uri(url):
-                raise Invalid(
-                    f"{index + context.first}.generatorURL in body must be of type uri: {quoted(url)}", "not_uri", 422
-                )
-            get = labels.get
+            emitter = emitter_at(source, url) if url else ""
+            if not emitter:
+                if url and not _is_uri(url):
+                    raise Invalid(
+                        f"{index + context.first}.generatorURL in body must be of type uri: {quoted(url)}",
+                        "not_uri",
+                        422,
+                    )
+                emitter = f"{source} {replica or context.client}"
+            told = annotated(one.annotations, url, limits)
             alerts.append(
                 ParsedAlert(
-                    source,
-                    hasher(encoded).digest(),
-                    get("alertname") or readable_name(labels),
-                    ends > now,
-                    get("severity", ""),
-                    "",
-                    get("instance", ""),
-                    "",
-                    encoded,
-                    annotated(one.annotations, url, limits),
-                    starts,
-                    ends,
-                    replica,
-                    prefix + (server or replica or context.client),
-                    invented,
-                    event,
+                    source, key, name, ends > now, severity, "", resource, "", labels, told,
+                    starts, ends, replica, emitter, invented, event,
                 )
-            )
+            )  # fmt: skip
         except Invalid as error:
             refused[index] = error
+        except NOT_JSON:
+            raise
         except ValueError as error:  # of parse_time
             refused[index] = Invalid(f'parsing alerts body from "" failed, because {error}', "bad_time")
     return alerts, refused
+
+
+def _identifier(context: Context) -> Callable[[bytes], Identity]:
+    """What works out the identity that follows from labels; all that is the same for a whole request stands outside.
+
+    It raises Invalid, and what msgspec raises for labels that are none.
+    """
+    ignored, limits, hasher = context.ignored, context.limits, hasher_of(context.source)
+    harmless, many = harmless_bytes(limits), limits.labels_max
+
+    def identify(raw: bytes) -> Identity:
+        labels, replica = _decode_labels(raw), ""
+        for name in ignored:
+            if name in labels:
+                replica = replica_of(labels, ignored)
+                break
+        if not all(labels.values()):
+            labels = {name: value for name, value in labels.items() if value}
+        if not labels or "" in labels:
+            raise _no_label_set(labels)
+        encoded = canonical(labels)
+        if len(encoded) > harmless or len(labels) > many or len(replica) > harmless:
+            _check_labels(labels, encoded, replica, limits)
+        get = labels.get
+        name = get("alertname") or readable_name(labels)
+        return hasher(encoded).digest(), name, get("severity", ""), get("instance", ""), encoded, replica
+
+    return identify
 
 
 def _check_labels(labels: dict[str, str], encoded: bytes, replica: str, limits: Limits) -> None:

@@ -9,6 +9,7 @@ import msgspec
 
 from daemon.core.model.alert import ParsedAlert
 from daemon.settings.limits import LIMITS, Limits
+from daemon.sources.formats.memory import Memory
 
 RESOLVE_TIMEOUT_MS = 300_000
 """Alertmanager's `resolve_timeout`: the lease of a firing alert on its path that brought no end."""
@@ -21,7 +22,7 @@ class Context(msgspec.Struct, frozen=True):
     the sender, "" in recordings. ignored: labels by which replicas differ, part of neither labels
     nor key. resolves: whether the source ends its alerts itself; None leaves it to the format.
     first: index of the first item, for a body that is a piece of a larger one. limits: of the labels
-    and annotations of one alert.
+    and annotations of one alert. memory: of this source in this format, with these settings.
     """
 
     source: str
@@ -32,6 +33,7 @@ class Context(msgspec.Struct, frozen=True):
     resolves: bool | None = None
     first: int = 0
     limits: Limits = LIMITS
+    memory: Memory = msgspec.field(default_factory=Memory)
 
 
 class Rejected(msgspec.Struct, frozen=True):

@@ -1,7 +1,7 @@
 """What several formats need: canonical JSON, times, emitters, and the bounds that hold for all."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
@@ -22,16 +22,16 @@ NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _CUT_MARK = " …"
 
+TIME_CHARS, URL_CHARS = 40, 1024
+"""As long as times and addresses mostly are; longer ones are read each time, so that no sender fills memory with them.
+"""
 
-_encode = msgspec.json.Encoder(order="sorted").encode
 
+canonical: Callable[[Mapping[str, str]], bytes] = msgspec.json.Encoder(order="sorted").encode
+"""The canonical JSON object: sorted keys, no blanks, UTF-8.
 
-def canonical(values: Mapping[str, str]) -> bytes:
-    """The canonical JSON object: sorted keys, no blanks, UTF-8.
-
-    Not by orjson: the bytes that it returns hold 4 KiB each, which is many times an alert's labels.
-    """
-    return _encode(values)
+Not by orjson: the bytes that it returns hold 4 KiB each, which is many times an alert's labels.
+"""
 
 
 def described(values: Mapping[str, str], limits: Limits = LIMITS) -> bytes:
@@ -105,13 +105,15 @@ def orjson_reads(body: bytes) -> bool:
     return True
 
 
-@lru_cache(maxsize=8192)
 def parse_time(text: str) -> int | None:
     """RFC 3339 -> ms since 1970, within the years 1 to 9999. None for "". Raises ValueError otherwise.
 
-    A time without an offset is taken as UTC, and a leap second as the end of its minute. Cached:
-    the alerts of one request mostly share their times.
+    A time without an offset is taken as UTC, and a leap second as the end of its minute.
     """
+    return _known_time(text) if len(text) <= TIME_CHARS else _parse_time(text)
+
+
+def _parse_time(text: str) -> int | None:
     if not text:
         return None
     if len(text) < 19 or text[4] != "-" or text[10] not in "Tt ":
@@ -126,6 +128,10 @@ def parse_time(text: str) -> int | None:
         return _to_ms((text[:16] + ":59.999" + _offset(text[19:]) if leap else text).upper())
     except ValueError:
         raise ValueError(f"not an RFC 3339 time: {text[:40]!r}") from None
+
+
+_known_time = lru_cache(maxsize=8192)(_parse_time)
+"""The alerts of one request mostly share their times."""
 
 
 def _to_ms(text: str) -> int:
@@ -158,7 +164,20 @@ _PAGES = (
 """Where the path of an alert's own page begins, in Prometheus, Grafana, vmalert, Loki, Mimir and Thanos."""
 
 
-@lru_cache(maxsize=8192)
+def emitter_at(source: str, url: str) -> str:
+    """The emitter that an alert's page stands for: its source, and the page's `base_url`. "" if it is no URL."""
+    return _known_emitter(source, url) if len(url) <= URL_CHARS else _emitter_at(source, url)
+
+
+def _emitter_at(source: str, url: str) -> str:
+    server = base_url(url)
+    return f"{source} {server}" if server else ""
+
+
+_known_emitter = lru_cache(maxsize=8192)(_emitter_at)
+"""One text for all alerts of a server: thousands of open ones share it."""
+
+
 def base_url(url: str) -> str:
     """Scheme, host and path prefix of an alert's page: what stays the same for one server. "" if it is no URL."""
     scheme, found, rest = url.partition("?")[0].partition("://")
