@@ -21,7 +21,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 PYTEST := $(BIN)/pytest -o cache_dir=$(CACHE)/pytest
 
-.PHONY: help run test lint format bench simulate soak kafka-up lock clean
+.PHONY: help run test lint format bench budgets simulate soak kafka-up lock clean
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -44,9 +44,12 @@ format: $(VENV)/dev.stamp ## put the code into the house's form
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(VENV)/dev.stamp ## how fast; on a machine that does nothing else
+bench: $(VENV)/dev.stamp ## how fast, beside Alertmanager; on a machine that does nothing else
 	tools/counterparts
-	$(PYTEST) -m bench -p no:xdist tests/bench
+	$(PYTEST) -m bench -p no:xdist -p no:benchmark tests/bench --table docs/performance.md
+
+budgets: $(VENV)/dev.stamp ## what a step may cost in CI: down by itself, up with RAISE=fold-new
+	$(BIN)/python -m tests.bench.budgets $(if $(RAISE),--raise $(RAISE))
 
 simulate: $(VENV)/dev.stamp ## the simulation with SEEDS seeds, or with one: SEED=17
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--count $(SEEDS))

@@ -1,50 +1,26 @@
-"""A load generator and the processes that it is sent to: CPU time per alert, beside Alertmanager in the same run.
+"""What is sent, and how: requests built beforehand, over keep-alive connections, each answer timed.
 
-Requests are built beforehand and sent over keep-alive connections; what is measured is the CPU
-time of the server (all its threads, from /proc), so that a busy machine does not decide.
+One alert has 10 labels, 3 annotations and about 860 bytes, as Prometheus sends it. A repeat has another
+`endsAt` and another figure in its summary: real senders move both.
 """
 
 import asyncio
-import json
-import os
 import time
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 
-TICKS = os.sysconf("SC_CLK_TCK")
+SERVICES = 20
 
-
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process and all its threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-def alert(number: int, start: str, end: str) -> dict[str, object]:
-    """One alert of 10 labels and about 860 bytes, as Prometheus sends it; `number` makes it distinct."""
-    labels = {
-        "alertname": "HighErrorRate",
-        "service": f"checkout-{number % 20}",
-        "instance": f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}:9100",
-        "job": "node",
-        "severity": "warning",
-        "cluster": "eu-north-1",
-        "namespace": "shop",
-        "pod": f"checkout-{number:08d}-x7f",
-        "team": "payments",
-        "region": "se",
-    }
-    return {
-        "labels": labels,
-        "annotations": {
-            "summary": "The error rate of checkout is above five per cent for ten minutes",
-            "description": "Requests to the checkout service fail; see the dashboard for the rate by route " + "x" * 80,
-            "runbook_url": "https://runbooks.example.org/checkout/high-error-rate",
-        },
-        "startsAt": start,
-        "endsAt": end,
-        "generatorURL": "http://prometheus-1.example.org:9090/graph?g0.expr=" + "rate%28errors%5B5m%5D%29" * 4,
-    }
+_PADDING = "x" * 108
+_QUERY = "rate%%28errors%%5B5m%%5D%%29" * 5
+_ALERT = (
+    '{"labels":{"alertname":"%(name)s","service":"%(service)s","instance":"10.%(a)d.%(b)d.%(c)d:9100","job":"node",'
+    '"severity":"%(severity)s","cluster":"eu-north-1","namespace":"shop","pod":"checkout-%(number)08d-x7f",'
+    '"team":"payments","region":"se"},"annotations":{'
+    '"summary":"The error rate of %(service)s is %(value)06.3f per cent, above five for ten minutes",'
+    f'"description":"Requests to the service fail; see the dashboard for the rate by route {_PADDING}",'
+    '"runbook_url":"https://runbooks.example.org/checkout/high-error-rate"},"startsAt":"%(starts)s","endsAt":"%(ends)s",'
+    f'"generatorURL":"http://prometheus-1.example.org:9090/graph?g0.expr={_QUERY}"}}'
+)
 
 
 def stamp(at: float) -> str:
@@ -52,39 +28,124 @@ def stamp(at: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at)) + f".{int(at % 1 * 1000):03d}Z"
 
 
-def requests(numbers: Sequence[int], batch: int, start: float, end: float, port: int) -> list[bytes]:
-    """HTTP requests with `batch` alerts each."""
-    found = []
-    for first in range(0, len(numbers), batch):
-        body = json.dumps([alert(n, stamp(start), stamp(end)) for n in numbers[first : first + batch]]).encode()
-        head = (
-            f"POST /api/v2/alerts HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n"
-        )
-        found.append(head.encode() + body)
-    return found
+def alert(
+    number: int,
+    starts: str,
+    ends: str,
+    turn: int = 0,
+    *,
+    name: str = "HighErrorRate",
+    service: str = "",
+    severity: str = "warning",
+) -> str:
+    """One alert as JSON. number: makes it distinct; turn: of its repeats, moves the figure in its summary."""
+    return _ALERT % {
+        "number": number,
+        "name": name,
+        "service": service or f"checkout-{number % SERVICES}",
+        "severity": severity,
+        "a": number >> 16 & 255,
+        "b": number >> 8 & 255,
+        "c": number & 255,
+        "value": (number * 7 + turn * 13) % 100_000 / 1000,
+        "starts": starts,
+        "ends": ends,
+    }
+
+
+def post(alerts: Sequence[str]) -> bytes:
+    """The HTTP request with these alerts."""
+    body = f"[{','.join(alerts)}]".encode()
+    head = (
+        "POST /api/v2/alerts HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def requests(numbers: Iterable[int], batch: int, turn: int = 0, lead_s: float = 3600.0) -> list[bytes]:
+    """Requests of `batch` alerts each. turn: 0 for new alerts, then one more with every repeat.
+
+    lead_s: `endsAt` lies so far ahead. All start at the same second, so that a repeat is one.
+    """
+    ends = stamp(_BEGAN + lead_s + turn)
+    texts = [alert(number, _STARTS, ends, turn) for number in numbers]
+    return [post(texts[first : first + batch]) for first in range(0, len(texts), batch)]
+
+
+_BEGAN = time.time()
+_STARTS = stamp(_BEGAN)
+
+
+class Refused(Exception):
+    """The server answered something other than 200."""
+
+
+class _Connection(asyncio.Protocol):
+    """Sends one request after the other; a closed loop."""
+
+    def __init__(self, waiting: list[bytes], took: list[float]) -> None:
+        self._waiting, self._took = waiting, took
+        self._answer = bytearray()
+        self._began = 0.0
+        self._transport: asyncio.Transport | None = None
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._next()
+
+    def data_received(self, data: bytes) -> None:
+        self._answer += data
+        length = length_of(self._answer)
+        if length is None or len(self._answer) < length:
+            return
+        if not self._answer.startswith(b"HTTP/1.1 200"):
+            self._end(Refused(bytes(self._answer[:200])))
+            return
+        self._took.append(time.perf_counter() - self._began)
+        del self._answer[:length]
+        self._next()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.done.done():
+            self.done.set_exception(exc or ConnectionError("closed before the answer"))
+
+    def _next(self) -> None:
+        if not self._waiting:
+            self._end()
+            return
+        assert self._transport is not None
+        self._began = time.perf_counter()
+        self._transport.write(self._waiting.pop())
+
+    def _end(self, error: Exception | None = None) -> None:
+        if not self.done.done():
+            if error is None:
+                self.done.set_result(None)
+            else:
+                self.done.set_exception(error)
+        if self._transport is not None:
+            self._transport.close()
+
+
+def length_of(answer: bytes | bytearray) -> int | None:
+    """How long the HTTP message is that begins here, head included; None while its head is not whole."""
+    end = answer.find(b"\r\n\r\n")
+    if end < 0:
+        return None
+    at = answer.lower().find(b"content-length:", 0, end)
+    return end + 4 + (int(answer[at + 15 : answer.find(b"\r", at)]) if at >= 0 else 0)
 
 
 async def send(port: int, bodies: Sequence[bytes], connections: int) -> list[float]:
-    """Sends all requests over so many connections; the seconds that each answer took. Anything but 200 raises."""
-    waiting = list(reversed(bodies))
-    took: list[float] = []
-
-    async def one() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        while waiting:
-            body = waiting.pop()
-            began = time.perf_counter()
-            writer.write(body)
-            await writer.drain()
-            head = await reader.readuntil(b"\r\n\r\n")
-            if not head.startswith(b"HTTP/1.1 200"):
-                raise RuntimeError(f"answered {head[:60]!r}")
-            for line in head.lower().split(b"\r\n"):
-                if line.startswith(b"content-length:"):
-                    await reader.readexactly(int(line[15:]))
-            took.append(time.perf_counter() - began)
-        writer.close()
-
-    await asyncio.gather(*(one() for _ in range(connections)))
+    """Sends all requests over so many connections; the seconds that each answer took. Raises Refused."""
+    waiting, took = list(reversed(bodies)), list[float]()
+    loop = asyncio.get_running_loop()
+    made = [
+        await loop.create_connection(lambda: _Connection(waiting, took), "127.0.0.1", port)
+        for _ in range(min(connections, len(bodies)))
+    ]
+    await asyncio.gather(*(one.done for _, one in made))
     return took

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.counterparts.process import Process, free_port, program
@@ -10,11 +11,17 @@ from tests.counterparts.process import Process, free_port, program
 class Alertmanager(Process):
     """One Alertmanager without a cluster that tells a single receiver, quickly.
 
-    `receiver` is what stands under its name, for instance `{"webhook_configs": [{"url": …}]}`.
+    `receiver` is what stands under its name, for instance `{"webhook_configs": [{"url": …}]}`. route: what
+    is to stand otherwise in the root route.
     """
 
     def __init__(
-        self, folder: Path, receiver: dict[str, object], *, group_by: tuple[str, ...] = ("alertname",)
+        self,
+        folder: Path,
+        receiver: dict[str, object],
+        *,
+        group_by: tuple[str, ...] = ("alertname",),
+        route: Mapping[str, object] | None = None,
     ) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
@@ -27,15 +34,16 @@ class Alertmanager(Process):
             "--cluster.listen-address=",  # empty: no gossip port
         ]
         super().__init__(command, folder, f"{self.url}/-/ready")
-        route = {
+        root = {
             "receiver": "test",
             "group_by": list(group_by),
             "group_wait": "1s",
             "group_interval": "1s",
             "repeat_interval": "1h",
+            **(route or {}),
         }
         # JSON is YAML, and cannot be indented wrongly.
-        config.write_text(json.dumps({"route": route, "receivers": [{"name": "test", **receiver}]}))
+        config.write_text(json.dumps({"route": root, "receivers": [{"name": "test", **receiver}]}))
 
 
 async def amtool(url: str, *arguments: str) -> str:
