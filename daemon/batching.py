@@ -209,11 +209,12 @@ class RefreshBuffer:
         """
         fresh: list[AnyRecord] = []
         own: set[bytes] = set()
-        repeat, contact_of, holds = engine.repeat, engine.contact_of, queue.holds
+        repeat, contact_of, holds, known = engine.repeat, engine.contact_of, queue.holds, engine.state.by_key
         for parsed, heard in zip(alerts, received, strict=False):
-            refresh = None if parsed.key in own or holds(parsed.key) else repeat(parsed, now, heard)
+            key = parsed.key
+            refresh = repeat(parsed, now, heard) if key in known and key not in own and not holds(key) else None
             if refresh is None:
-                own.add(parsed.key)
+                own.add(key)
                 fresh.append(AlertSeen(now, parsed, 0, heard))
             else:
                 self.add(refresh, contact_of(parsed))

@@ -6,11 +6,26 @@ from daemon.core.policy import Policy
 from daemon.core.state import State
 
 
+class Home:
+    """Where the last alert of a subject went at this instant; its like go there without looking again.
+
+    evidence: what it joined by. incident, row: ids of where it was counted, cell: in which cell, rank: its severity's;
+    loud: it may notify. waiting: how many have come since that are members, and are not counted yet.
+    """
+
+    __slots__ = ("cell", "evidence", "incident", "loud", "rank", "row", "waiting")
+
+    def __init__(self, evidence: Evidence, incident: int, row: int, cell: int, rank: int, loud: bool) -> None:
+        self.evidence = evidence
+        self.incident, self.row, self.cell, self.rank, self.loud = incident, row, cell, rank, loud
+        self.waiting = 0
+
+
 class Context:
     """Handed from step to step. `now` is the time of the record or deadline at hand, ms.
 
     touched: incidents that the record changed, in order; they are settled once, at its end.
-    homes: where the last alert of a subject went at this instant; its like go there without looking again.
+    homes: by subject, for this instant; crowded: those of them where somebody waits to be counted.
     heard: when the alert at hand reached us, or the log that it was read from; never after `now`.
     counts: (counter, label) -> how often, for the metrics.
     """
@@ -20,7 +35,8 @@ class Context:
         self.policy = policy
         self.now = self.heard = now
         self.effects: list[Effect] = []
-        self.homes: dict[object, Evidence] = {}
+        self.homes: dict[object, Home] = {}
+        self.crowded: list[Home] = []
         self.touched: dict[int, None] = {}
         self.counts: dict[tuple[str, str], int] = {}
 

@@ -51,16 +51,19 @@ class StateView:
         if not numbers:
             return ()
         rows = self._state.services.rows
-        found = []
-        for number in list(numbers):
+        found, stale = [], []
+        for number in numbers:
             row = rows[number]
             if row.touched >= self._touched_since(row) or severe(self._state.incidents.rows[row.incident]):
                 found.append(row)
             else:
-                self._retire(key, number)
+                stale.append(number)
+        for number in stale:
+            self._retire(key, number)
         if len(found) > CANDIDATES_MAX:
             found = nlargest(CANDIDATES_MAX, found, key=_row_id)
-        found.sort(key=_row_id)
+        if len(found) > 1:
+            found.sort(key=_row_id)
         return found
 
     def _retire(self, key: tuple[str, str], number: int) -> None:
@@ -94,10 +97,14 @@ def find_home(ctx: Context, alert: Alert, before: Alert | None) -> None:
             _return(ctx, alert, back, before)
             return
     subject = _subject(ctx, alert)
-    known = ctx.homes.get(subject) if subject is not None else None
-    if known is not None:
-        membership.join(ctx, alert, ctx.state.incidents.rows[known.incident], known, before)
+    home = ctx.homes.get(subject) if subject is not None else None
+    if home is not None:
+        if before is None:
+            membership.follow(ctx, alert, home)
+        else:
+            membership.join(ctx, alert, ctx.state.incidents.rows[home.incident], home.evidence, before)
         return
+    membership.count_followers(ctx)
     found = [] if alert.source == SELF_SOURCE else _evidence(ctx, alert)
     if not found:
         incident = membership.open_incident(ctx, alert)
@@ -114,14 +121,22 @@ def find_home(ctx: Context, alert: Alert, before: Alert | None) -> None:
         survivor = merge(ctx, survivor, ctx.state.incidents.rows[other.incident], other)
     membership.join(ctx, alert, survivor, first, before)
     if subject is not None and survivor.id == first.incident:
-        ctx.homes[subject] = first
+        home = membership.home_of(ctx, alert, first)
+        if home is not None:
+            ctx.homes[subject] = home
 
 
 def _subject(ctx: Context, alert: Alert) -> object:
-    """Alerts of the same subject at the same instant have the same evidence; None where more than that decides."""
-    if alert.key in ctx.state.apart_keys or any(name != "environment" for name in ctx.policy.never_across):
+    """Alerts of the same subject at the same instant have the same evidence, and count for the same; None where
+    more than that decides.
+    """
+    if ctx.state.apart_keys and alert.key in ctx.state.apart_keys:
         return None
-    return alert.service, alert.environment, alert.extra, alert.event, alert.decides_at, alert.source == SELF_SOURCE
+    if ctx.policy.never_across and any(name != "environment" for name in ctx.policy.never_across):
+        return None
+    if alert.event or alert.source == SELF_SOURCE:
+        return None
+    return alert.service, alert.environment, alert.extra, alert.decides_at, alert.severity, not alert.held
 
 
 def _where_it_was(ctx: Context, alert: Alert, before: Alert | None) -> Incident | None:
@@ -234,7 +249,7 @@ def merge(ctx: Context, one: Incident, other: Incident, evidence: Evidence, chos
         return one
     newer_wins = chosen == newer.id if chosen else newer.acknowledged_at and not older.acknowledged_at
     survivor, loser = (newer, older) if newer_wins else (older, newer)
-    ctx.homes.clear()
+    membership.leave_homes(ctx)
     survivor, loser = ctx.state.incidents.edit(survivor.id), ctx.state.incidents.edit(loser.id)
     membership.merge_members(ctx, survivor, loser)
     loser.state = after(loser.state, "merge")

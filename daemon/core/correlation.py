@@ -125,8 +125,10 @@ def severe(incident: Incident) -> bool:
     return incident.priority in ("P1", "P2")
 
 
-def sufficient(found: Iterable[Evidence], strength: int) -> list[Evidence]:
+def sufficient(found: Sequence[Evidence], strength: int) -> list[Evidence]:
     """The best evidence per incident that is strong enough; the strongest first, then the older incident."""
+    if len(found) <= 1:
+        return [one for one in found if one.strength >= strength]
     best: dict[int, Evidence] = {}
     for one in found:
         known = best.get(one.incident)

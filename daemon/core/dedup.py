@@ -8,7 +8,7 @@ out makes an alert stale; it lapses only when its emitter has gone on talking wi
 from typing import Literal
 
 from daemon.core.context import Context
-from daemon.core.enrich import Subject, severity_of, subject_of
+from daemon.core.enrich import severity_of, subject_of
 from daemon.core.model.alert import RANK, REPLICAS_MAX, Alert, Emitter, ParsedAlert
 from daemon.core.policy import DAY, MINUTE, SECOND, Policy
 from daemon.core.state import State
@@ -83,7 +83,7 @@ def lead_changed(old: int, new: int) -> bool:
 
 
 def refresh(alert: Alert, at: int, ends_at: int) -> None:
-    """Applies what an unchanged repeat brings. The alert must have been opened with `touch`."""
+    """Applies what an unchanged repeat brings. Doing it again changes nothing, so it need not be taken back."""
     alert.last_sign = max(alert.last_sign, at)
     alert.ends_at = max(alert.ends_at, ends_at)
 
@@ -96,7 +96,7 @@ def hear(ctx: Context, parsed: ParsedAlert, current: Alert | None) -> None:
     """
     state, now = ctx.state, ctx.now
     number = state.by_emitter.get(parsed.emitter)
-    lead = parsed.ends_at - ctx.heard if parsed.firing and parsed.ends_at and not parsed.invented_end else 0
+    lead = parsed.ends_at - ctx.heard if parsed.ends_at and parsed.firing and not parsed.invented_end else 0
     if number is None:
         if not parsed.firing or not parsed.ends_at:
             return
@@ -111,10 +111,10 @@ def hear(ctx: Context, parsed: ParsedAlert, current: Alert | None) -> None:
     if emitter.last_contact < now:
         emitter = state.emitters.touch(number)
         contact(emitter, now, now)
-    if lead > 0 and lead_changed(emitter.lead, lead):
+    if lead > 0 and lead != emitter.lead and lead_changed(emitter.lead, lead):
         emitter = state.emitters.edit(number)
         emitter.lead = lead
-    if _start_moved(parsed, current):
+    if current is not None and _start_moved(parsed, current):
         emitter = state.emitters.edit(number)
         emitter.restarted_at = now
 
@@ -126,10 +126,9 @@ def contact(emitter: Emitter, first_at: int, at: int) -> None:
     emitter.last_contact = max(emitter.last_contact, at)
 
 
-def _start_moved(parsed: ParsedAlert, current: Alert | None) -> bool:
+def _start_moved(parsed: ParsedAlert, current: Alert) -> bool:
     return (
-        current is not None
-        and parsed.firing
+        parsed.firing
         and not current.end
         and not current.event
         and current.emitter == parsed.emitter
@@ -165,18 +164,22 @@ def _open(ctx: Context, parsed: ParsedAlert, start: int, before: Alert | None) -
     severity, known = severity_of(parsed.severity, ctx.policy)
     if not known:
         ctx.count("severity_unknown", parsed.source)
-    subject = subject_of(parsed, severity, ctx.policy)
+    service, environment, extra = subject_of(parsed, ctx.policy)
     ends_at = parsed.ends_at or 0
+    if parsed.event:
+        due = now + ctx.policy.timing.event_expires
+    else:
+        due = ends_at + ctx.policy.timing.lapse_after if ends_at else 0
     alert = Alert(  # The hottest line of the fold: arguments by place cost half of those by name.
         state.new_id(),
         parsed.key,
         parsed.source,
         parsed.name,
         severity,
-        subject.service,
+        service,
         parsed.resource,
-        subject.environment,
-        subject.extra,
+        environment,
+        extra,
         parsed.labels,
         before.generation + 1 if before else 1,
         start,  # starts_at
@@ -191,16 +194,14 @@ def _open(ctx: Context, parsed: ParsedAlert, start: int, before: Alert | None) -
         parsed.invented_end,
         previous_end=before.ends_at if before else 0,
         replicas={parsed.replica: 0} if parsed.replica else {},
+        due_end=due,
         heard_start=parsed.starts_at or 0,
     )
-    state.alerts.add(alert)
-    state.put(state.annotations, alert.id, parsed.annotations)
-    state.put(state.by_key, parsed.key, alert.id)
+    state.open_episode(alert, parsed.annotations)
     if before is not None and before.incident:
         state.alerts.edit(before.id).superseded = True
     elif before is not None:
         forget(ctx, before)
-    arm_end(ctx, alert)
     return Seen("opened", alert, before)
 
 
@@ -244,7 +245,8 @@ def _apply(ctx: Context, parsed: ParsedAlert, alert: Alert, severity: str, start
         alert.raised_at = ctx.now
         seen.risen = True
     if parsed.labels != alert.labels or severity != alert.severity or parsed.resource != alert.resource:
-        _rename(alert, parsed, subject_of(parsed, severity, ctx.policy))
+        alert.labels, alert.resource, alert.severity = parsed.labels, parsed.resource, severity
+        alert.service, alert.environment, alert.extra = subject_of(parsed, ctx.policy)
         seen.recount = True
     seen.recount = seen.recount or alert.event
     alert.starts_at = min(alert.starts_at, start)
@@ -252,14 +254,6 @@ def _apply(ctx: Context, parsed: ParsedAlert, alert: Alert, severity: str, start
     alert.emitter = parsed.emitter
     if parsed.replica and alert.replicas.get(parsed.replica, 1):
         alert.replicas = _with_replica(alert.replicas, parsed.replica, 0)
-
-
-def _rename(alert: Alert, parsed: ParsedAlert, subject: Subject) -> None:
-    alert.labels = parsed.labels
-    alert.severity = subject.severity
-    alert.resource = parsed.resource
-    alert.extra = subject.extra
-    alert.service, alert.environment = subject.service, subject.environment
 
 
 def _lease(ctx: Context, parsed: ParsedAlert, alert: Alert) -> None:

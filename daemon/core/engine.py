@@ -133,7 +133,6 @@ class Engine:
                 if record.at > self.now_ms and not isinstance(record, Resumed | ClockStepped):
                     self._deadlines(run, record.at - 1)
                     self.now_ms = max(self.now_ms, record.at)
-                    run.ctx.homes.clear()
                 run.ctx.now = self.now_ms
                 self._one(run, record, index)
             self._deadlines(run, now_ms)
@@ -151,7 +150,7 @@ class Engine:
     def _one(self, run: "_Run", record: AnyRecord, index: int) -> None:
         ctx = run.ctx
         if type(record) is not AlertSeen:
-            ctx.homes.clear()
+            membership.leave_homes(ctx)
         if not run.careful:
             self._record(ctx, record, index, run.replies)
             return
@@ -159,10 +158,13 @@ class Engine:
         effects, answers = len(ctx.effects), len(run.replies)
         try:
             self._record(ctx, record, index, run.replies)
+            membership.count_followers(ctx)
             remember_touched(ctx)
         except Exception as error:  # noqa: BLE001 - one bad record must not cost the others
             self.state.undo()
             ctx.touched.clear()
+            ctx.homes.clear()
+            ctx.crowded.clear()
             del ctx.effects[effects:], run.replies[answers:]
             run.quarantined.append(Quarantined(index, f"{type(error).__name__}: {error}"))
             ctx.count("quarantined", type(record).__name__)
@@ -172,11 +174,12 @@ class Engine:
     def _record(  # noqa: PLR0912 - one arm per record
         self, ctx: Context, record: AnyRecord, index: int, replies: list[Reply]
     ) -> None:
+        if isinstance(record, AlertSeen):  # Almost all of them are.
+            alert = self._alert(ctx, record.alert, record.received)
+            if self.trace is not None and record.line and alert is not None:
+                self.trace.append((record.line, alert.id))
+            return
         match record:
-            case AlertSeen():
-                alert = self._alert(ctx, record.alert, record.received)
-                if self.trace is not None and record.line and alert is not None:
-                    self.trace.append((record.line, alert.id))
             case Refreshed():
                 self._refresh(ctx, record)
             case CommandGiven():
@@ -222,7 +225,7 @@ class Engine:
         if alert is None:
             return None
         if seen.outcome in ("continued", "changed", "ended"):
-            ctx.homes.clear()
+            membership.leave_homes(ctx)
         if seen.outcome in ("opened", "continued"):
             if self.state.active_silences or alert.held:
                 alert.held = suppress.reasons_for(ctx, alert)
@@ -244,23 +247,24 @@ class Engine:
         for contact in record.contacts:
             if contact.emitter in self.state.emitters.rows:
                 dedup.contact(self.state.emitters.touch(contact.emitter), contact.first_at, contact.at)
+        alerts, annotations = self.state.alerts.rows, self.state.annotations
         for refresh in record.refreshes:
-            if refresh.alert in self.state.alerts.rows:
-                alert = self.state.alerts.touch(refresh.alert)
+            alert = alerts.get(refresh.alert)
+            if alert is not None:
                 if not alert.end:
                     dedup.refresh(alert, refresh.at, refresh.ends_at)
                 if refresh.annotations:
-                    self.state.put(self.state.annotations, refresh.alert, refresh.annotations)
+                    annotations[refresh.alert] = refresh.annotations
 
     # ---- deadlines ---------------------------------------------------------------------------
     def _deadlines(self, run: "_Run", until: int) -> None:
         state, ctx = self.state, run.ctx
+        membership.leave_homes(ctx)
         remember_touched(ctx)
         while (found := state.next_deadline()) is not None and found[0] <= until:
             due, number, field = found
             state.take_deadline()
             self.now_ms = ctx.now = max(self.now_ms, due)
-            ctx.homes.clear()
             if not run.careful:
                 self._deadline(ctx, number, field)
                 remember_touched(ctx)

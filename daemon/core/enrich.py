@@ -17,13 +17,8 @@ labels_of = msgspec.json.Decoder(dict[str, str]).decode
 """Labels or annotations as a map, from their canonical JSON."""
 
 
-class Subject(msgspec.Struct, frozen=True, gc=False):
-    """What an alert is about, as far as correlation and priority ask."""
-
-    severity: str
-    service: str
-    environment: str
-    extra: tuple[str, ...]
+Subject = tuple[str, str, tuple[str, ...]]
+"""What an alert is about, as far as correlation and priority ask: service, environment, further correlation labels."""
 
 
 def severity_of(word: str, policy: Policy) -> tuple[str, bool]:
@@ -34,16 +29,17 @@ def severity_of(word: str, policy: Policy) -> tuple[str, bool]:
     return (known, True) if known else ("warning", False)
 
 
-def subject_of(parsed: ParsedAlert, severity: str, policy: Policy) -> Subject:
-    """Works out service, environment and the further correlation labels of an alert."""
+def subject_of(parsed: ParsedAlert, policy: Policy) -> Subject:
+    """Works out what an alert is about."""
     labels = labels_of(parsed.labels)
     service = parsed.service or service_of(labels, policy)[0]
     environment = parsed.environment or environment_of(parsed.source, labels, service, policy)[0]
-    extra = []
-    for name in policy.labels:
-        if name not in ("service", "environment"):
-            extra.append(labels.get(name) or (parsed.resource if name == "resource" else ""))
-    return Subject(severity, service, environment, tuple(extra))
+    extra = [
+        labels.get(name) or (parsed.resource if name == "resource" else "")
+        for name in policy.labels
+        if name not in ("service", "environment")
+    ]
+    return service, environment, tuple(extra)
 
 
 def service_of(labels: dict[str, str], policy: Policy) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 """Who is a member of what: joining, counting, leaving, and merging two incidents into one."""
 
-from daemon.core.context import Context
+from daemon.core.context import Context, Home
 from daemon.core.correlation import CERTAIN, Evidence
 from daemon.core.dedup import forget
 from daemon.core.enrich import team_of, tier_of
@@ -17,7 +17,7 @@ def open_incident(ctx: Context, alert: Alert) -> Incident:
     state.incidents.add(incident)
     ctx.note(incident.id, "opened", f"by {alert.name}")
     ctx.count("incidents_opened")
-    ctx.homes.clear()
+    leave_homes(ctx)
     return incident
 
 
@@ -37,6 +37,52 @@ def join(ctx: Context, alert: Alert, incident: Incident, evidence: Evidence | No
     if evidence is None or evidence.wakes:
         heard(incident, alert)
     _count_in(ctx, alert, incident)
+
+
+def home_of(ctx: Context, alert: Alert, evidence: Evidence) -> Home | None:
+    """Where the alert has just gone, for its like; None where each of them has to be counted by itself."""
+    incident = ctx.state.root(alert.incident)
+    row = ctx.state.row_of.get((incident, *service_key(alert)))
+    if row is None or alert.event:
+        return None
+    return Home(evidence, incident, row, alert.cell, RANK[alert.severity], not alert.held)
+
+
+def follow(ctx: Context, alert: Alert, home: Home) -> None:
+    """Makes a new episode a member where its like has just gone. A storm is counted once, not alert by alert."""
+    evidence = home.evidence
+    alert.incident, alert.cell = home.incident, home.cell
+    alert.reason, alert.facts, alert.strength = evidence.reason, evidence.facts, evidence.strength
+    ctx.state.put(ctx.state.member_ids[home.incident], alert.id, None)
+    if not home.waiting:
+        ctx.crowded.append(home)
+    home.waiting += 1
+
+
+def count_followers(ctx: Context) -> None:
+    """Counts those who wait; to be called before anybody looks at counts."""
+    for home in ctx.crowded:
+        count, home.waiting = home.waiting, 0
+        incident, row = ctx.state.incidents.edit(home.incident), ctx.state.services.edit(home.row)
+        incident.firing += count
+        incident.version += count
+        incident.cells[home.cell] += count
+        row.firing[home.rank] += count
+        if home.loud:
+            incident.loud[home.cell] += count
+            row.loud += count
+        else:
+            incident.held += count
+        if home.evidence.wakes:
+            incident.heard += count
+    ctx.crowded.clear()
+
+
+def leave_homes(ctx: Context) -> None:
+    """Something has changed, or time has passed: everybody has to look for a home anew."""
+    if ctx.crowded:
+        count_followers(ctx)
+    ctx.homes.clear()
 
 
 def heard(incident: Incident, alert: Alert) -> None:

@@ -195,6 +195,20 @@ class State:
         self.next_id = number + 1
         return number
 
+    def open_episode(self, alert: Alert, annotations: bytes) -> None:
+        """Takes in a new episode, the newest of its key, with its deadline. The busiest line of a storm."""
+        number, log = alert.id, self.log
+        log.append((self.alerts.rows, number, _MISSING))
+        self.alerts.rows[number] = alert
+        log.append((self.by_key, alert.key, self.by_key.get(alert.key, _MISSING)))
+        self.by_key[alert.key] = number
+        log.append((self.annotations, number, _MISSING))
+        self.annotations[number] = annotations
+        self.saved.add(number)
+        self.dirty[number] = ALERT
+        if alert.due_end:
+            heappush(self.heap, (alert.due_end, number, "due_end"))
+
     # ---- deadlines ---------------------------------------------------------------------------
     def arm(self, row: Alert | Incident | Delivery | Silence | Change, field: str, due: int) -> None:
         """Sets a deadline field (0 disarms). The row must have been opened with `edit` or `touch`."""
@@ -281,10 +295,11 @@ class State:
     def take_changes(self) -> list[Row]:
         """The rows that the batch changed, by id, and a clean slate for the next."""
         rows = []
+        tables, annotations = self._by_kind, self.annotations.get
         for number, kind in sorted(self.dirty.items()):
-            found = self.image(kind, number)
-            if found is not None:
-                rows.append(Row(kind, number, found[0], found[1]))
+            row = tables[kind].rows.get(number)
+            if row is not None:
+                rows.append(Row(kind, number, _encode(row), annotations(number, b"") if kind == ALERT else b""))
             elif number in self.removed:
                 extra = self.annotations.get(number, b"")
                 self.drop(self.annotations, number)

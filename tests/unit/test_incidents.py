@@ -320,3 +320,18 @@ def test_a_severity_that_rises_makes_the_evidence_fresh_again() -> None:
     assert run.only().firing == 2
     run.see(3600 + 3600, alert("C", severity="warning", start=7200))
     assert len(run.incidents()) == 2
+
+
+def test_a_crowd_that_comes_at_one_instant_is_counted_to_the_last_alert() -> None:
+    run = Play(policy())
+    run.see(0, alert("First", start=0), alert("Second", start=0, severity="error"))
+    severities = ("warning", "error")
+    run.see(1, *(alert(f"Down{n}", resource=f"r{n}", severity=severities[n % 2], start=0) for n in range(20)))
+    incident = run.only()
+    (row,) = run.engine.state.incident_services(incident.id)
+    members = list(run.engine.state.members(incident.id))
+    assert len(members) == incident.firing == row.loud == sum(incident.cells) == sum(incident.loud) == 22
+    assert row.firing == [0, 0, 10, 11, 1]
+    assert incident.heard == 22
+    assert all(member.cell >= 0 and member.reason for member in members)
+    assert run.engine.state.by_key.keys() == {member.key for member in members}

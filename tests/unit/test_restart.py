@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from daemon.core.acts import VERBS
+from daemon.core.context import Context
 from daemon.core.effects import Changes, Row
 from daemon.core.engine import Engine
 from daemon.core.model.alert import Alert
@@ -216,17 +217,15 @@ def test_an_exception_takes_back_its_record_only(monkeypatch: pytest.MonkeyPatch
     run.see(0, alert("U", "a"))
     before = dict(run.engine.state.by_key.items())
     poison = alert("V", "a")
-    import daemon.core.membership as membership
-    from daemon.core import priority
+    import daemon.core.engine as steps
+    from daemon.core.correlate import find_home
 
-    real = priority.cell_of
-
-    def broken(ctx: object, one: object) -> int:
-        if one.name == "V":  # type: ignore[attr-defined]
+    def broken(ctx: Context, one: Alert, past: Alert | None) -> None:
+        find_home(ctx, one, past)
+        if one.name == "V":
             raise RuntimeError("planted")
-        return real(ctx, one)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(membership, "cell_of", broken)
+    monkeypatch.setattr(steps, "find_home", broken)
     at = T0 + 1000
     changes = run.engine.fold(
         [AlertSeen(at, alert("W", "a")), AlertSeen(at, poison), AlertSeen(at, alert("X", "a"))], at
