@@ -9,7 +9,7 @@ import contextlib
 import logging
 import ssl
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,9 @@ from daemon.brokers import BrokerSasl, BrokerTls
 
 HEARD_MAX = 20
 """So many of a client's last words are kept: in an outage it says some eighty a second."""
+
+FORCED_S = 1.0
+"""How long a part of a client may take to end that is ended by force."""
 
 
 def client_options(brokers: Sequence[str], tls: BrokerTls | None, sasl: BrokerSasl | None) -> dict[str, Any]:
@@ -102,10 +105,11 @@ def _listen() -> None:
     if not any(isinstance(handler, _Ear) for handler in logger.handlers):
         logger.addHandler(_Ear())
         logger.propagate = False
+        logger.setLevel(logging.WARNING)  # below that it shows what it sends, passwords included
 
 
 class Client(Protocol):
-    """A client of aiokafka."""
+    """A producer or consumer of aiokafka."""
 
     async def stop(self) -> None:
         """Ends it."""
@@ -113,19 +117,38 @@ class Client(Protocol):
 
 
 async def end(client: Client, within_s: float) -> None:
-    """Stops a client. With a dead broker that may hang, or raise even CancelledError; neither comes out of here."""
-    stopping = asyncio.ensure_future(client.stop())
-    await asyncio.wait({stopping}, timeout=within_s)
-    if not stopping.done():
-        stopping.cancel()
-        await asyncio.wait({stopping}, timeout=1)
-    if stopping.done() and not stopping.cancelled():
-        stopping.exception()  # Looked at, so that nobody reports it: the client is given up either way.
+    """Stops a client, with force after that time: nothing that it had to send leaves any more.
+
+    With a dead broker `stop` may hang, or raise even CancelledError, and an idempotent producer would go on
+    trying for ever; nothing of that comes out of here.
+    """
+    if await _ends(client.stop(), within_s):
+        return
+    waiting, sender = getattr(client, "_message_accumulator", None), getattr(client, "_sender", None)
+    if waiting is not None:
+        waiting.fail_all(errors.ProducerClosed())
+    connections = getattr(client, "client", None) or getattr(client, "_client", None)
+    for part in (sender, connections):
+        if part is not None:
+            await _ends(part.close(), FORCED_S)
+
+
+async def _ends(work: Coroutine[Any, Any, None], within_s: float) -> bool:
+    """Whether it came to its end in that time; how is nobody's concern."""
+    task = asyncio.ensure_future(work)
+    await asyncio.wait({task}, timeout=within_s)
+    ended = task.done()
+    if not ended:
+        task.cancel()
+        await asyncio.wait({task}, timeout=FORCED_S)
+    if task.done() and not task.cancelled():
+        task.exception()  # Looked at, so that nobody reports it.
+    return ended
 
 
 # ---- what it means ----------------------------------------------------------------------------------
 
-Kind = Literal["unreachable", "timeout", "credentials", "tls", "not_found", "refused", "failed"]
+Kind = Literal["unreachable", "timeout", "credentials", "tls", "not_found", "failed"]
 
 
 @dataclass(frozen=True)
@@ -140,6 +163,17 @@ class Trouble:
 _SILENT = "the broker closes the connection without a word"
 _OTHER_PORT = "it may speak another protocol on that port: compare tls, sasl and the port with its listeners"
 _NO_RIGHT = "give this user the right to it"
+
+_NOTHING_SHOWN = Trouble(
+    "credentials", "the broker lets us in and shows us nothing", "check that the token is valid, and this user's rights"
+)
+_NO_TOPIC = Trouble("not_found", "there is no such topic, or this user may not see it", "make it, or give the right")
+_SAYINGS = (
+    ("No broker metadata", _NOTHING_SHOWN),
+    ("Broker id None", _NOTHING_SHOWN),
+    ("not found in cluster metadata", _NO_TOPIC),
+)
+"""Words of aiokafka's log for what it raises no error for, and what they mean."""
 
 _MEANINGS: tuple[tuple[type[BaseException], Kind, str, str], ...] = (
     (errors.SaslAuthenticationFailed, "credentials", "the broker refuses the login: {said}", "check user and password"),
@@ -170,9 +204,10 @@ def trouble(error: BaseException, heard: Heard) -> Trouble:
     found = _meaning(error)
     if found is not None and found.kind not in ("timeout", "unreachable"):
         return found
-    if any("No broker metadata" in said or "Broker id None" in said for said in heard.said):
-        remedy = "check that the token is valid, and what this user may see"
-        return Trouble("credentials", "the broker lets us in and shows us nothing", remedy)
+    for said in reversed(heard.said):
+        for words, means in _SAYINGS:
+            if words in said:
+                return means
     for one in reversed(heard.errors):
         if (meant := _meaning(one)) is not None:
             return meant

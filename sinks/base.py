@@ -1,8 +1,8 @@
 """The protocol between the outbox and a sink: what a sink is told, and what it answers.
 
 A sink is one file per service. It renders (pure), makes its calls through the HTTP port that is
-handed in, and judges the answer. It keeps no state and never retries: attempts, back-off, circuits
-and the order of things belong to the outbox.
+handed in (Kafka's makes its own, since it speaks no HTTP), and judges the answer. It keeps no state
+and never retries: attempts, back-off, circuits and the order of things belong to the outbox.
 """
 
 import enum
@@ -72,7 +72,13 @@ class HttpError(Exception):
 
 
 class Http(Protocol):
-    """The port through which sinks reach the world; the outbox sets the time-out. Raises HttpError."""
+    """The port through which sinks reach the world. Raises HttpError.
+
+    timeout_s: how long one request may take (`delivery.timeout`), which holds for a sink that speaks another
+    protocol as well.
+    """
+
+    timeout_s: float
 
     async def request(self, request: Request) -> Response:
         """Sends one request and returns the whole answer."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from sinks.base import Sink
 from sinks.config import SinkConfig
+from sinks.messages.kafka import Kafka
 from sinks.messages.webhook import Webhook
 from sinks.pagers.pagerduty import PagerDuty
 from sinks.status_pages.statuspage import Statuspage
@@ -13,6 +14,7 @@ from sinks.tickets.jira import Jira
 
 SINKS: Mapping[str, Any] = {
     "jira": Jira,
+    "kafka": Kafka,
     "pagerduty": PagerDuty,
     "statuspage": Statuspage,
     "webhook": Webhook,

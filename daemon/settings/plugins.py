@@ -19,7 +19,7 @@ PLANNED_SINKS: dict[str, Kind] = {
     "servicenow": "ticket", "github": "ticket", "gitlab": "ticket", "redmine": "ticket", "rt": "ticket",
     "zammad": "ticket",
     "cachet": "status_page",
-    "slack": "message", "teams": "message", "mail": "message", "smtp": "message", "kafka": "message",
+    "slack": "message", "teams": "message", "mail": "message", "smtp": "message",
     "apprise": "message", "mattermost": "message", "telegram": "message", "ntfy": "message",
 }  # fmt: skip
 """The types of sinks that are known and not active yet, with what they will be."""

@@ -2,12 +2,11 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from daemon.core.model.incident import Kind
-from daemon.core.view_json import as_json, rfc3339
 from sinks.base import (
     Absent,
     Done,
@@ -25,14 +24,7 @@ from sinks.base import (
 )
 from sinks.calls import Calls, Stop, encode
 from sinks.config import Secret, SecretFile, SinkConfig, secret_file_field
-from sinks.text import cleaned
-
-TYPE = {
-    "create": "incident.opened",
-    "update": "incident.updated",
-    "resolve": "incident.resolved",
-    "reopen": "incident.reopened",
-}
+from sinks.event import event_of, idempotency_key
 
 SECRET_PART_MIN = 8
 """Shorter parts of an address or header are words that stand in other texts too."""
@@ -119,27 +111,3 @@ def _secrets(url: str, values: Iterable[str]) -> tuple[str, ...]:
     parts = [part for text in (login, target, *values) for part in re.split(r"[\s/?&=#:;,]", text)]
     long = (part for part in (slash + target, *parts) if len(part) >= SECRET_PART_MIN)
     return tuple(dict.fromkeys((url, *values, *long)))
-
-
-def event_of(order: Order) -> dict[str, Any]:
-    """The message: type, key, sent_at and the incident in the form of the API. A raise is news of an open incident.
-
-    A summary has beside the worst incident all of them, and the text.
-    """
-    raised = order.action == "create" and order.purpose.startswith("raise")
-    event = {
-        "type": "incident.updated" if raised else TYPE[order.action],
-        "key": order.key,
-        "sent_at": rfc3339(order.sent_at),
-        "incident": cleaned(as_json(order.incident)),
-    }
-    if order.purpose == "summary":
-        event["type"] = "incident.summary"
-        event["text"] = cleaned(order.text)
-        event["incidents"] = [cleaned(as_json(one)) for one in order.incidents]
-    return event
-
-
-def idempotency_key(order: Order) -> str:
-    """The same for every try of one order, another for every other: the object's key and the outbox row's id."""
-    return f"{order.key}/{order.send:016x}"

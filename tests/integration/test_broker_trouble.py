@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 
 from daemon.broker_clients import Heard, Trouble, client_options, end, trouble
 from daemon.brokers import BrokerSasl, BrokerTls
@@ -130,13 +131,16 @@ async def test_a_client_whose_broker_died_can_be_ended(tmp_path: Path) -> None:
         topic = await running.create_topic()
         heard = Heard()
         with heard.listening():
-            producer = AIOKafkaProducer(**client_options([running.address], None, None), request_timeout_ms=2000)
+            options = client_options([running.address], None, None)
+            producer = AIOKafkaProducer(**options, request_timeout_ms=2000, enable_idempotence=True)
             await producer.start()
         await producer.send_and_wait(topic, b"1")
         await running.kill()
         waiting = await producer.send(topic, b"2")
         await end(producer, 0.2)
-        waiting.cancel()
+        with pytest.raises(KafkaError):
+            await waiting
+        assert asyncio.all_tasks() == {asyncio.current_task()}, "an idempotent one would try for ever"
         assert heard.said, "what it says later comes to the same ear"
 
 

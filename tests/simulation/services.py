@@ -103,6 +103,7 @@ class Network:
 
     def __init__(self, services: Services, life: Life) -> None:
         self._services, self._life = services, life
+        self.timeout_s = 10.0
 
     async def request(self, request: Request) -> Response:
         """Sends one request through the weather. Raises HttpError."""

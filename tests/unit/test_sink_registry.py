@@ -13,6 +13,7 @@ from sinks.registry import SINKS, build, config_of, sink_types
 
 MINIMAL: dict[str, dict[str, Any]] = {
     "pagerduty": {"routing_key": "0" * 32},
+    "kafka": {"brokers": ["k:9092"], "topic": "incidents"},
     "jira": {"url": "https://acme.atlassian.net/", "project": "OPS", "user": "bot@example.org", "token": "t"},
     "statuspage": {"page": "abc123", "token": "t"},
     "webhook": {"url": "https://example.org/in"},
@@ -34,7 +35,7 @@ def test_every_option_says_what_it_is(name: str) -> None:
         assert info.description, field
 
 
-@pytest.mark.parametrize("name", sorted(SINKS))
+@pytest.mark.parametrize("name", [name for name in sorted(SINKS) if config_of(SINKS[name]).secret_names()])
 def test_a_secret_in_a_file_is_read_before_the_sink_is_made(name: str) -> None:
     model = config_of(SINKS[name])
     secret = model.secret_names()[0]
