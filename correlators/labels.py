@@ -26,7 +26,7 @@ class Labels:
     def _judge(self, alert: Alert, row: IncidentService, view: View) -> Evidence | None:
         incident = view.incident(row.incident)
         condition = condition_age(row, alert.decides_at)
-        awake = not quiet(incident, alert.decides_at, view.gap) or (condition is not None and not alert.event)
+        awake = (condition is not None and not alert.event) or not quiet(incident, alert.decides_at, view.gap)
         age = event_age(row, alert.decides_at)
         if condition is not None or (age is not None and age <= view.gap):
             strength = CERTAIN if awake else FAINT

@@ -59,10 +59,10 @@ class Topology:
         condition, event = condition_age(row, at), event_age(row, at)
         if condition is None and (event is None or event > view.gap):
             return None
-        strength, awake = 0, not quiet(view.incident(row.incident), at, view.gap)
         if condition is not None and not alert.event:
-            strength, awake = CERTAIN, True
-        elif condition is not None:
+            return Evidence(row.incident, CERTAIN, near.way, f"{condition // 1000} s apart")
+        strength, awake = 0, not quiet(view.incident(row.incident), at, view.gap)
+        if condition is not None:
             most, scale = (CERTAIN, fade) if awake else (FAINT, fade // 2)
             strength = min(most, scale * (FRESH - condition) // FRESH)
         if event is not None and event <= view.gap and awake:

@@ -1,5 +1,7 @@
 """What the steps of one fold share: state, policy, the time, and what they want the world to hear."""
 
+from collections import defaultdict
+
 from daemon.core.correlation import Evidence
 from daemon.core.effects import Effect, Noted
 from daemon.core.policy import Policy
@@ -38,7 +40,7 @@ class Context:
         self.homes: dict[object, Home] = {}
         self.crowded: list[Home] = []
         self.touched: dict[int, None] = {}
-        self.counts: dict[tuple[str, str], int] = {}
+        self.counts: dict[tuple[str, str], int] = defaultdict(int)
 
     def note(self, incident: int, kind: str, text: str, actor: str = "") -> None:
         """Adds a line to the incident's timeline."""
@@ -46,5 +48,4 @@ class Context:
 
     def count(self, counter: str, label: str = "") -> None:
         """Counts for the metrics."""
-        key = (counter, label)
-        self.counts[key] = self.counts.get(key, 0) + 1
+        self.counts[counter, label] += 1

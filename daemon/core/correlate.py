@@ -50,11 +50,13 @@ class StateView:
         numbers = self._state.of_service.get(key)
         if not numbers:
             return ()
-        rows = self._state.services.rows
+        rows, incidents = self._state.services.rows, self._state.incidents.rows
+        oldest = self._now - LATE
         found, stale = [], []
         for number in numbers:
             row = rows[number]
-            if row.touched >= self._touched_since(row) or severe(self._state.incidents.rows[row.incident]):
+            fresh = row.touched >= oldest - (FRESH if row.last_began else self.gap)
+            if fresh or severe(incidents[row.incident]):
                 found.append(row)
             else:
                 stale.append(number)
@@ -68,9 +70,6 @@ class StateView:
 
     def _retire(self, key: tuple[str, str], number: int) -> None:
         self._state.unlink(self._state.of_service, key, number)
-
-    def _touched_since(self, row: IncidentService) -> int:
-        return self._now - LATE - (FRESH if row.last_began else self.gap)
 
 
 class StillView(StateView):

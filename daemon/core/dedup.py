@@ -47,6 +47,12 @@ def newest(state: State, key: bytes) -> Alert | None:
     return state.alerts.rows[number] if number is not None else None
 
 
+def first(ctx: Context, parsed: ParsedAlert) -> Alert:
+    """`see` for a firing of a key that nothing is remembered of: its first episode."""
+    hear(ctx, parsed, None)
+    return _open(ctx, parsed, _start(ctx, parsed), None)
+
+
 def see(ctx: Context, parsed: ParsedAlert, current: Alert | None) -> Seen:
     """Applies the message to the newest episode of its key. `ctx.heard` is when it was received."""
     hear(ctx, parsed, current)
@@ -111,7 +117,7 @@ def hear(ctx: Context, parsed: ParsedAlert, current: Alert | None) -> None:
     if emitter.last_contact < now:
         emitter = state.emitters.touch(number)
         contact(emitter, now, now)
-    if lead > 0 and lead != emitter.lead and lead_changed(emitter.lead, lead):
+    if lead > 0 and abs(lead - emitter.lead) * 10 > emitter.lead:
         emitter = state.emitters.edit(number)
         emitter.lead = lead
     if current is not None and _start_moved(parsed, current):
@@ -139,9 +145,9 @@ def _start_moved(parsed: ParsedAlert, current: Alert) -> bool:
 
 # ---- firing ------------------------------------------------------------------------------------
 def _firing(ctx: Context, parsed: ParsedAlert, current: Alert | None) -> Seen:
-    start = ctx.heard if parsed.starts_at is None else min(parsed.starts_at, ctx.heard + FUTURE_MAX)
+    start = _start(ctx, parsed)
     if current is None:
-        return _open(ctx, parsed, start, None)
+        return Seen("opened", _open(ctx, parsed, start, None))
     if not current.end:
         lease = parsed.ends_at or 0
         if current.previous_end and start <= current.previous_end < current.decides_at and lease < ctx.now:
@@ -150,15 +156,20 @@ def _firing(ctx: Context, parsed: ParsedAlert, current: Alert | None) -> Seen:
     if current.end == "lapsed" or (current.end == "expired" and not current.event):
         return _continue(ctx, parsed, current, start)
     if start > current.ends_at or (current.event and current.end == "expired"):
-        return _open(ctx, parsed, start, current)
+        return Seen("opened", _open(ctx, parsed, start, current), current)
     if parsed.starts_at is None and start == current.ends_at and current.generation:
-        return _open(ctx, parsed, start, current)  # It came after the end, within the same millisecond.
+        # It came after the end, within the same millisecond.
+        return Seen("opened", _open(ctx, parsed, start, current), current)
     if parsed.ends_at is not None and not parsed.invented_end and parsed.ends_at > current.ends_at:
         return _continue(ctx, parsed, current, start)
     return Seen("late", current)
 
 
-def _open(ctx: Context, parsed: ParsedAlert, start: int, before: Alert | None) -> Seen:
+def _start(ctx: Context, parsed: ParsedAlert) -> int:
+    return ctx.heard if parsed.starts_at is None else min(parsed.starts_at, ctx.heard + FUTURE_MAX)
+
+
+def _open(ctx: Context, parsed: ParsedAlert, start: int, before: Alert | None) -> Alert:
     """A new episode, an entity of its own. The one before stays in its incident, or is forgotten if it is in none."""
     state, now = ctx.state, ctx.now
     severity, known = severity_of(parsed.severity, ctx.policy)
@@ -202,7 +213,7 @@ def _open(ctx: Context, parsed: ParsedAlert, start: int, before: Alert | None) -
         state.alerts.edit(before.id).superseded = True
     elif before is not None:
         forget(ctx, before)
-    return Seen("opened", alert, before)
+    return alert
 
 
 def _continue(ctx: Context, parsed: ParsedAlert, current: Alert, start: int) -> Seen:
@@ -310,13 +321,12 @@ def _resolved(ctx: Context, parsed: ParsedAlert, current: Alert | None) -> Seen:
     return Seen("ended", alert)
 
 
-def _remember_orphan(ctx: Context, parsed: ParsedAlert, end: int) -> Alert | None:
+def _remember_orphan(ctx: Context, parsed: ParsedAlert, end: int) -> Alert:
     """A resolve of something never seen opens nothing; its end is kept, so that its late firing opens nothing."""
-    seen = _open(ctx, parsed, min(parsed.starts_at or end, end), None)
-    if seen.alert is not None:
-        seen.alert.generation = 0
-        finish(ctx, seen.alert, "resolved", end)
-    return seen.alert
+    alert = _open(ctx, parsed, min(parsed.starts_at or end, end), None)
+    alert.generation = 0
+    finish(ctx, alert, "resolved", end)
+    return alert
 
 
 # ---- ends --------------------------------------------------------------------------------------

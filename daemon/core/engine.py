@@ -134,7 +134,10 @@ class Engine:
                     self._deadlines(run, record.at - 1)
                     self.now_ms = max(self.now_ms, record.at)
                 run.ctx.now = self.now_ms
-                self._one(run, record, index)
+                if careful:
+                    self._one(run, record, index)
+                else:
+                    self._record(run.ctx, record, index, run.replies)
             self._deadlines(run, now_ms)
         except Exception:
             state.take_back()
@@ -149,11 +152,6 @@ class Engine:
     # ---- one record --------------------------------------------------------------------------
     def _one(self, run: "_Run", record: AnyRecord, index: int) -> None:
         ctx = run.ctx
-        if type(record) is not AlertSeen:
-            membership.leave_homes(ctx)
-        if not run.careful:
-            self._record(ctx, record, index, run.replies)
-            return
         self.state.mark()
         effects, answers = len(ctx.effects), len(run.replies)
         try:
@@ -179,6 +177,7 @@ class Engine:
             if self.trace is not None and record.line and alert is not None:
                 self.trace.append((record.line, alert.id))
             return
+        membership.leave_homes(ctx)
         match record:
             case Refreshed():
                 self._refresh(ctx, record)
@@ -216,7 +215,18 @@ class Engine:
 
     def _alert(self, ctx: Context, parsed: ParsedAlert, received: int = 0) -> Alert | None:
         """An alert through the steps: deduplicate (and enrich), correlate, suppress, count."""
-        ctx.heard = min(received or ctx.now, ctx.now)
+        ctx.heard = received if 0 < received < ctx.now else ctx.now
+        if parsed.key not in self.state.by_key and parsed.firing:
+            alert = dedup.first(ctx, parsed)
+            ctx.count("alerts", "opened")
+            if self.state.active_silences:
+                alert.held = suppress.reasons_for(ctx, alert)
+            find_home(ctx, alert, None)
+            return alert
+        return self._again(ctx, parsed)
+
+    def _again(self, ctx: Context, parsed: ParsedAlert) -> Alert | None:
+        """The same for an alert of which something is remembered, or that only ends."""
         known = dedup.newest(self.state, parsed.key)
         counted = (known.severity, membership.service_key(known)) if known is not None else None
         seen = dedup.see(ctx, parsed, known)

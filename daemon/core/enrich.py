@@ -34,12 +34,16 @@ def subject_of(parsed: ParsedAlert, policy: Policy) -> Subject:
     labels = labels_of(parsed.labels)
     service = parsed.service or service_of(labels, policy)[0]
     environment = parsed.environment or environment_of(parsed.source, labels, service, policy)[0]
-    extra = [
-        labels.get(name) or (parsed.resource if name == "resource" else "")
-        for name in policy.labels
-        if name not in ("service", "environment")
-    ]
+    extra = [labels.get(name, "") for name in _further(policy.labels)]
+    if "resource" in policy.labels and not labels.get("resource"):
+        extra[_further(policy.labels).index("resource")] = parsed.resource
     return service, environment, tuple(extra)
+
+
+@lru_cache(maxsize=64)
+def _further(labels: tuple[str, ...]) -> tuple[str, ...]:
+    """The correlation labels that are no field of their own."""
+    return tuple(name for name in labels if name not in ("service", "environment"))
 
 
 def service_of(labels: dict[str, str], policy: Policy) -> tuple[str, str]:
@@ -47,8 +51,7 @@ def service_of(labels: dict[str, str], policy: Policy) -> tuple[str, str]:
     workload; else the instance; else none.
     """
     for name in policy.service_labels:
-        value = labels.get(name, "")
-        if value and not _is_collector(value, policy.collectors):
+        if (value := labels.get(name)) and not _is_collector(value, policy.collectors):
             return value, name
     namespace = labels.get("namespace", "")
     if namespace:
@@ -61,13 +64,14 @@ def service_of(labels: dict[str, str], policy: Policy) -> tuple[str, str]:
 def environment_of(source: str, labels: dict[str, str], service: str, policy: Policy) -> tuple[str, str]:
     """The environment, and what says so: a label, by its name; else "source", "catalogue" or "default"."""
     for name in ENVIRONMENT_LABELS:
-        if environment := labels.get(name, ""):
+        if name in labels and (environment := labels[name]):
             return environment, name
     known = policy.sources.get(source)
     if known is not None and known.environment:
         return known.environment, "source"
-    if environment := service_entry(policy, service).environment:
-        return environment, "catalogue"
+    entry = policy.catalogue.services.get(service)
+    if entry is not None and entry.environment:
+        return entry.environment, "catalogue"
     return DEFAULT_ENVIRONMENT, "default"
 
 

@@ -197,12 +197,11 @@ class State:
 
     def open_episode(self, alert: Alert, annotations: bytes) -> None:
         """Takes in a new episode, the newest of its key, with its deadline. The busiest line of a storm."""
-        number, log = alert.id, self.log
-        log.append((self.alerts.rows, number, _MISSING))
-        self.alerts.rows[number] = alert
-        log.append((self.by_key, alert.key, self.by_key.get(alert.key, _MISSING)))
-        self.by_key[alert.key] = number
-        log.append((self.annotations, number, _MISSING))
+        number, key, rows, by_key = alert.id, alert.key, self.alerts.rows, self.by_key
+        before = by_key.get(key, _MISSING)
+        self.log += ((rows, number, _MISSING), (by_key, key, before), (self.annotations, number, _MISSING))
+        rows[number] = alert
+        by_key[key] = number
         self.annotations[number] = annotations
         self.saved.add(number)
         self.dirty[number] = ALERT
