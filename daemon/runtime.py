@@ -5,7 +5,7 @@ next batch. Nobody is answered, and nothing is sent, before the batch that it re
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import repeat
 
 from daemon import log, metrics
@@ -115,7 +115,7 @@ class Runtime:
         Returns when they are durable, with the reply to each record that has one. Raises NotDurable.
         """
         self._admit(len(records), 2 * RECORDS_MAX)
-        return await self._enqueue(records, rows)
+        return await self._add(records, rows)
 
     async def intake(self, alerts: Sequence[ParsedAlert]) -> None:
         """Takes alerts in; returns when everything that the answer rests on is durable. Raises NotDurable.
@@ -126,33 +126,33 @@ class Runtime:
         self._admit(len(alerts), RECORDS_MAX)
         fresh = self._sifted(alerts, repeat(0))
         if fresh:
-            await self._enqueue(fresh)
+            await self._add(fresh)
         elif self._carrier.flight is not None:
             await asyncio.shield(self._carrier.flight.landed)
 
-    async def follow(
+    def follow(
         self,
         positions: Positions,
         alerts: Sequence[ParsedAlert] = (),
         received: Sequence[int] = (),
         letters: Sequence[DeadLetter] = (),
         records: Sequence[AnyRecord] = (),
-    ) -> None:
+    ) -> Awaitable[object]:
         """Takes in what was read from logs and the positions behind it, in one transaction and in the order of calls.
 
         received: when each alert reached its log. records: folded first. Positions behind nothing but unchanged
-        repeats may reach the disk some seconds later. Raises NotDurable when nothing was taken; else it waits.
+        repeats may reach the disk some seconds later. Raises NotDurable at once when nothing was taken; what was
+        taken is durable when the returned awaitable is done, however long that takes.
         """
         self._admit(len(alerts) + len(records), RECORDS_MAX)
         fresh = [*records, *self._sifted(alerts, received)]
         if fresh or letters or not alerts or self._queue.follows:
             positions = {**self._buffer.positions, **positions}
             self._buffer.positions.clear()
-            await self._enqueue(fresh, letters=letters, patient=True, positions=positions)
-            return
+            return self._add(fresh, letters=letters, patient=True, positions=positions)
         self._buffer.positions.update(positions)
-        if self._carrier.flight is not None:
-            await asyncio.shield(self._carrier.flight.landed)
+        flight = self._carrier.flight
+        return asyncio.shield(flight.landed) if flight is not None else asyncio.sleep(0)
 
     def _sifted(self, alerts: Sequence[ParsedAlert], received: Iterable[int]) -> list[AnyRecord]:
         """The alerts that change something; the others go into the refresh buffer."""
@@ -170,22 +170,22 @@ class Runtime:
 
         They must not be changed in place afterwards. Raises NotDurable only when samband stops.
         """
-        await self._enqueue(rows=rows, patient=True)
+        await self._add(rows=rows, patient=True)
 
     async def dead_letter(self, letter: DeadLetter) -> None:
         """Makes the letter durable. Raises NotDurable."""
         self._admit(1, RECORDS_MAX)
-        await self._enqueue(letters=[letter])
+        await self._add(letters=[letter])
 
     async def drop_letter(self, number: int) -> None:
         """Removes a dead letter that is done with; returns when that is durable. Raises NotDurable."""
         self._admit(1, RECORDS_MAX)
-        await self._enqueue(gone=[number])
+        await self._add(gone=[number])
 
     async def write_token(self, token: Issued) -> None:
         """Makes a token durable, issued or revoked. Raises NotDurable."""
         self._admit(1, 2 * RECORDS_MAX)
-        await self._enqueue(tokens=[token])
+        await self._add(tokens=[token])
 
     async def reload(self, policy: Policy) -> None:
         """Another policy, from a barrier between two batches on; returns when that is durable."""
@@ -221,7 +221,7 @@ class Runtime:
             metrics.QUEUE_FULL.inc()
             raise NotDurable("full", 1)
 
-    async def _enqueue(
+    def _add(
         self,
         records: Sequence[AnyRecord] = (),
         rows: Sequence[OutboxRow] = (),
@@ -231,7 +231,7 @@ class Runtime:
         gone: Sequence[int] = (),
         patient: bool = False,
         positions: Positions | None = None,
-    ) -> Replies:
+    ) -> "asyncio.Future[Replies]":
         if self._task is None or self._task.done():
             raise NotDurable("stopping", 5)
         done: asyncio.Future[Replies] = asyncio.get_running_loop().create_future()
@@ -240,7 +240,7 @@ class Runtime:
         )
         metrics.QUEUE_RECORDS.set(self._queue.count)
         self._wake.set()
-        return await done
+        return done
 
     def _on_stalled(self, text: str) -> None:
         """Whoever waits to be answered is told to come again; the batch in flight goes on being retried."""
