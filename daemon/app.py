@@ -28,6 +28,7 @@ from daemon.outbox import Outbox
 from daemon.runtime import Runtime
 from daemon.settings import ConfigError
 from daemon.sources.http import Intake
+from daemon.sources.kafka.sources import KafkaSources
 from daemon.store.base import OutboxRow, StoreError
 from daemon.store.queries import Queries, reading
 from daemon.store.sqlite import SqliteStore
@@ -151,6 +152,7 @@ class Daemon:
         # Alerts are no garbage: with the defaults every seventieth new one would start a collection.
         gc.set_threshold(50_000, 20, 50)
         await self._listener.start()
+        await self._kafka.replace(wiring.kafka(self._assembly), settings.limits)
         self._note_configuration()
         self._spawn(self._refresh_daily())
         log.STARTED(
@@ -168,7 +170,9 @@ class Daemon:
 
     def _open_doors(self, queries: Queries) -> None:
         settings, sources = self._assembly.settings, wiring.sources(self._assembly)
-        self._intake = Intake(sources, wiring.Receiver(self._runtime), settings.limits, self._keys)
+        receiver = wiring.Receiver(self._runtime)
+        self._intake = Intake(sources, receiver, settings.limits, self._keys)
+        self._kafka = KafkaSources(receiver)
         self._surface = Surface(
             runtime=self._runtime,
             history=History(queries),
@@ -228,6 +232,7 @@ class Daemon:
         self._assembly = fresh
         sources = wiring.sources(fresh)
         self._intake.replace(sources, now.limits)
+        await self._kafka.replace(wiring.kafka(fresh), now.limits)
         self._listener.keeper.limits = now.limits
         self._surface.sources, self._surface.link_base = wiring.types(fresh), now.external_url
         self._surface.senders = sources
@@ -270,6 +275,7 @@ class Daemon:
         for task in list(self._tasks):
             task.cancel()
         await self._listener.stop()
+        await self._kafka.stop()
         await self._outbox.stop(OUTBOX_GRACE_S)
         failed = False
         try:

@@ -109,7 +109,9 @@ def assemble(settings: Settings, *, from_ms: int, days: int = 400, virtual: bool
         service_labels=settings.catalogue.service_labels,
         team_labels=settings.catalogue.team_labels,
         collectors=tuple(dict.fromkeys((*COLLECTORS, *settings.catalogue.collectors))),
-        sources={name: core.SourceInfo(source.environment) for name, source in sources.items()},
+        sources={
+            name: core.SourceInfo(source.environment, getattr(source, "team", "")) for name, source in sources.items()
+        },
         sinks=infos,
         rules=_rules(settings, infos, hours),
         default_rules=settings.policies is None,

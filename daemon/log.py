@@ -69,6 +69,33 @@ ITEMS_REJECTED = Event(
 )
 INTAKE_FAILED = Event("intake_failed", "error", "A bug: a request raised inside samband; it was answered 500.")
 
+# Kafka
+KAFKA_CONNECTED = Event("kafka_connected", "info", "A source reads: which topics, and how many partitions.")
+KAFKA_TROUBLE = Event(
+    "kafka_trouble", "warning", "A source cannot read from its brokers; the text says why. It tries again by itself."
+)
+KAFKA_LOST = Event(
+    "kafka_lost",
+    "error",
+    "A partition does not go on where it was read to: what is missing, and where reading goes on.",
+)
+KAFKA_STOPPED = Event(
+    "kafka_stopped",
+    "error",
+    "Too many of a partition's last messages cannot be read: it is not read on until that is mended.",
+)
+KAFKA_GOES_ON = Event("kafka_goes_on", "info", "A partition that was stopped is read on.")
+KAFKA_UNREADABLE = Event(
+    "kafka_unreadable", "warning", "Messages could not be read; they are kept as dead letters. One line for many."
+)
+KAFKA_UNCOPIED = Event(
+    "kafka_uncopied", "warning", "A dead-letter topic does not take dead letters; samband has kept them itself."
+)
+KAFKA_COMMIT_FAILED = Event(
+    "kafka_commit_failed", "warning", "Group offsets could not be committed: only lag tools miss them. Said once."
+)
+KAFKA_FAILED = Event("kafka_failed", "error", "A bug: a Kafka source raised inside samband; it is started again.")
+
 # Runtime
 COMMIT_FAILED = Event(
     "commit_failed", "error", "The store did not take a batch; it is retried, requests are answered 503."

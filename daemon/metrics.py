@@ -82,6 +82,47 @@ DEAD_LETTERS_LOST = _counter(
     "dead_letters_lost_total", "Unreadable requests whose raw bytes could not be kept, because the store was down."
 )
 
+# Kafka
+KAFKA_CONNECTED = _gauge("kafka_connected", "1 while the source is connected to its brokers, else 0.", "source")
+KAFKA_MESSAGES = _counter(
+    "kafka_messages_total",
+    "Messages that are durable with their position, by outcome: read, partly (some of their alerts), unreadable, empty "
+    "(tombstones).",
+    "source",
+    "topic",
+    "outcome",
+)
+KAFKA_BYTES = _counter("kafka_bytes_total", "Bytes of the values of these messages, decompressed.", "source", "topic")
+KAFKA_UNCOPIED = _counter(
+    "kafka_dead_letters_uncopied_total",
+    "Dead letters that samband keeps itself, but that the dead-letter topic did not take.",
+    "source",
+    "topic",
+)
+KAFKA_POSITION = _gauge(
+    "kafka_position_offset", "Offset of the next message: all before it is durable.", "source", "topic", "partition"
+)
+KAFKA_WATERMARK = _gauge(
+    "kafka_watermark_offset", "Where the partition ended at the last fetch.", "source", "topic", "partition"
+)
+KAFKA_LAG = _gauge("kafka_lag_messages", "Watermark less position.", "source", "topic", "partition")
+KAFKA_BEHIND = _gauge(
+    "kafka_behind",
+    "1 while something may stand in the partition that was appended more than 10 s ago and is not taken in: alerts of "
+    "the source then neither lapse nor expire.",
+    "source",
+    "topic",
+    "partition",
+)
+KAFKA_STOPPED = _gauge(
+    "kafka_stopped", "1 while the partition is not read on, because too much in it cannot be read.", "source", "topic",
+    "partition",
+)  # fmt: skip
+KAFKA_PAUSED = _gauge("kafka_paused", "1 while reading waits for the store or the queue, else 0.", "source")
+KAFKA_FETCHED = _gauge(
+    "kafka_last_fetch_timestamp_seconds", "Unix time of the last answered fetch.", "source", "topic", "partition"
+)
+
 # Runtime: queue, fold, commit
 QUEUE_RECORDS = _gauge("queue_records", "Records accepted from sources and waiting for their batch.")
 QUEUE_FULL = _counter("queue_full_total", "Requests answered 503 because the queue was full.")

@@ -1,7 +1,7 @@
 """From the configuration to what the parts of the daemon ask, and between parts that do not know each other."""
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,21 +11,23 @@ from daemon.access import Access, Keys, digest
 from daemon.assembly import Assembly, assemble
 from daemon.batching import Replies
 from daemon.clock import SystemClock
+from daemon.core.engine import self_alert
 from daemon.core.model.alert import ParsedAlert
 from daemon.core.model.change import ParsedChange
 from daemon.core.model.ids import public_id
-from daemon.core.records import AnyRecord, ChangeSeen, CommandGiven
+from daemon.core.model.stream import Positions
+from daemon.core.records import AnyRecord, ChangeSeen, CommandGiven, SelfNoticed
 from daemon.outbox_orders import Style
 from daemon.quota import OpenAlerts
 from daemon.runtime import NotDurable, Runtime
 from daemon.settings import Settings, load
 from daemon.settings.check import Finding, check
 from daemon.settings.hours import zone
-from daemon.settings.sources import AlertmanagerSource, PagerDutyEventsSource
+from daemon.settings.sources import AlertmanagerSource, KafkaSource, PagerDutyEventsSource
 from daemon.settings.sources import Source as SourceSettings
 from daemon.sources.formats.base import RESOLVE_TIMEOUT_MS
 from daemon.sources.formats.pagerduty_events import Route
-from daemon.sources.receiver import Unavailable
+from daemon.sources.receiver import Haul, Unavailable
 from daemon.sources.senders import Source
 from daemon.store.base import DeadLetter
 
@@ -58,6 +60,7 @@ def _secrets(assembly: Assembly) -> list[str]:
     teams = ["", *assembly.entries.teams]
     sinks = [assembly.sinks.get(name, team) for name in assembly.sinks.names for team in teams]
     tokens = [token for source in assembly.sources.values() for token in source.tokens]
+    tokens += [found for one in kafka(assembly).values() if one.sasl and (found := one.sasl.secret)]
     return [*tokens, *(secret for sink in sinks for secret in sink.secrets)]
 
 
@@ -73,6 +76,30 @@ class Receiver:
         """See `sources.receiver.Receiver`."""
         try:
             await self._runtime.intake(alerts)
+        except NotDurable as error:
+            raise Unavailable(error.retry_after_s, error.reason) from None
+
+    def positions(self) -> Positions:
+        """See `sources.receiver.LogReceiver`."""
+        return self._runtime.positions
+
+    def streams(self) -> list[tuple[str, str]]:
+        """See `sources.receiver.LogReceiver`."""
+        return list(self._runtime.engine.state.by_stream)
+
+    def said(self, cause: str, about: str) -> bool:
+        """See `sources.receiver.LogReceiver`."""
+        state = self._runtime.engine.state
+        key = self_alert(SelfNoticed(0, cause, "", "", True, about)).key
+        alert = state.alerts.rows.get(state.by_key.get(key, 0))
+        return alert is not None and alert.open
+
+    def follow(self, haul: Haul) -> Awaitable[object]:
+        """See `sources.receiver.LogReceiver`."""
+        now = self._runtime.now_ms()
+        letters = [DeadLetter(now, one.source, one.reason, one.raw) for one in haul.letters]
+        try:
+            return self._runtime.follow(haul.positions, haul.alerts, haul.received, letters, haul.records)
         except NotDurable as error:
             raise Unavailable(error.retry_after_s, error.reason) from None
 
@@ -122,6 +149,11 @@ def sources(assembly: Assembly) -> dict[str, Source]:
         )
         for name, one in assembly.sources.items()
     }
+
+
+def kafka(assembly: Assembly) -> dict[str, KafkaSource]:
+    """The sources that follow topics, by name."""
+    return {name: one for name, one in assembly.sources.items() if isinstance(one, KafkaSource)}
 
 
 def _routes(name: str, source: SourceSettings) -> tuple[tuple[bytes, Route], ...]:

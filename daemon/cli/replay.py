@@ -97,12 +97,12 @@ def _policy_from(settings: "Settings") -> "PolicyFrom":
 def _readings(settings: "Settings") -> dict[str, "Reading"]:
     """How the lines of each source are read. Recordings are native whatever their source speaks on the wire."""
     from daemon.rehearsal.recording import Reading
-    from daemon.settings.sources import KafkaSource, Source
+    from daemon.settings.sources import Source
 
     readings = {}
     for name, one in settings.sources.items():
         kind = getattr(one, "type", "")
-        if isinstance(one, Source) and not (isinstance(one, KafkaSource) and one.format != "native"):
+        if isinstance(one, Source):
             readings[name] = Reading(one.replica_labels, one.resolves)
         else:
             text = f"source {name} is of type {kind}, which cannot be read yet"

@@ -86,14 +86,14 @@ def tier_of(policy: Policy, service: str) -> int:
     return entry.tier if entry is not None else policy.fallback_tier
 
 
-def team_of(policy: Policy, service: str, labels: bytes) -> str:
+def team_of(policy: Policy, service: str, labels: bytes, source: str) -> str:
     """The owner: see `owner_of`."""
-    return owner_of(policy, service, labels)[0]
+    return owner_of(policy, service, labels, source)[0]
 
 
-def owner_of(policy: Policy, service: str, labels: bytes) -> tuple[str, str]:
-    """The owner, and what says so: a team label, by its name, wins over the service's team ("catalogue"); the
-    fallback ("") takes the rest.
+def owner_of(policy: Policy, service: str, labels: bytes, source: str) -> tuple[str, str]:
+    """The owner, and what says so: a team label, by its name, wins over the service's team ("catalogue"), that
+    over the team of the source ("source"); the fallback ("") takes the rest.
     """
     if policy.team_labels:
         values = labels_of(labels)
@@ -102,6 +102,9 @@ def owner_of(policy: Policy, service: str, labels: bytes) -> tuple[str, str]:
                 return team, name
     if team := service_entry(policy, service).team:
         return team, "catalogue"
+    known = policy.sources.get(source)
+    if known is not None and known.team:
+        return known.team, "source"
     return policy.fallback_team, ""
 
 

@@ -38,7 +38,7 @@ class Object(msgspec.Struct, frozen=True):
 
 
 class People(msgspec.Struct, frozen=True):
-    """Who has it, and who is told. owner_by: what named the owner: a person, a label, catalogue or fallback."""
+    """Who has it, and who is told. owner_by: what named the owner: a person, a label, catalogue, source or fallback."""
 
     text: list[str]
     owner: str
@@ -83,7 +83,7 @@ def _owner(ctx: Context, incident: Incident) -> tuple[str, str]:
     lead = ctx.state.alerts.get(incident.lead)
     if lead is None:
         return "", f"{owner} owns it."
-    team, rule = owner_of(ctx.policy, lead.service, lead.labels)
+    team, rule = owner_of(ctx.policy, lead.service, lead.labels, lead.source)
     service = clean(lead.service, 60)
     if team != incident.owner:
         return (
@@ -92,6 +92,8 @@ def _owner(ctx: Context, incident: Incident) -> tuple[str, str]:
         )
     if rule == "catalogue":
         return rule, f"{owner} owns it: the team of {service} in the catalogue."
+    if rule == "source":
+        return rule, f"{owner} owns it: the team of the source {clean(lead.source, 60)}."
     if rule:
         return f"label {rule}", f"{owner} owns it: the label {rule} of {clean(lead.name, 60)} says so."
     return "fallback", f"{owner} owns it: the fallback, since no label and no entry of the catalogue names a team."

@@ -221,7 +221,7 @@ def service_row(ctx: Context, incident: Incident, alert: Alert, *, make: bool) -
         IncidentService(state.new_id(), incident.id, alert.service, alert.environment, alert.extra)
     )
     row.tier = tier_of(ctx.policy, alert.service)
-    row.team = team_of(ctx.policy, alert.service, alert.labels)
+    row.team = team_of(ctx.policy, alert.service, alert.labels, alert.source)
     state.own_row(row)
     return row
 

@@ -40,7 +40,7 @@ def settle(ctx: Context, incident: Incident) -> None:
     if lead is not None and (
         not incident.owner or (risen and incident.state != "acknowledged" and not incident.assigned)
     ):
-        incident.owner = team_of(ctx.policy, lead.service, lead.labels)
+        incident.owner = team_of(ctx.policy, lead.service, lead.labels, lead.source)
     _clear(ctx, incident)
     over = incident.resolved_at > 0
     if not over and delivery.serve(ctx, incident) and incident.notifiable:

@@ -82,9 +82,10 @@ class SinkInfo(msgspec.Struct, frozen=True):
 
 
 class SourceInfo(msgspec.Struct, frozen=True):
-    """What deciding needs to know of a source: its default environment ("" for none)."""
+    """What deciding needs to know of a source: the environment and owner of alerts that have none ("" for none)."""
 
     environment: str = ""
+    team: str = ""
 
 
 class Policy(msgspec.Struct, frozen=True):

@@ -1,35 +1,15 @@
 """Sources: who may send alerts, in which form, and what is known about the sender."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
 
-from daemon.brokers import BrokerAddresses, BrokerSasl, BrokerTls
 from daemon.settings.durations import Duration
+from daemon.settings.kafka import KafkaSource
 from daemon.settings.section import Section
+from daemon.settings.source import IGNORED_LABELS, Source
 
-IGNORED_LABELS = ("prometheus_replica", "replica")
-
-
-class Source(Section):
-    """What every source has. active: whether its feature is there; otherwise it is named, and does nothing."""
-
-    active: ClassVar[bool] = True
-    type: str = Field(description="The form in which it sends")
-    token: SecretStr | None = Field(
-        None, description="Its secret (Bearer); two lines are two tokens, for rotation. Better in `token_file`"
-    )
-    environment: str = Field("", description="Environment of alerts that name none; before the catalogue's")
-    resolves: bool = Field(True, description="Whether it says when something is over; otherwise its alerts are events")
-    replica_labels: tuple[str, ...] = Field(
-        IGNORED_LABELS, description="Labels by which replicas of one sender differ; they do not identify an alert"
-    )
-
-    @property
-    def tokens(self) -> tuple[str, ...]:
-        """Its tokens, none when it is open."""
-        text = self.token.get_secret_value() if self.token else ""
-        return tuple(line.strip() for line in text.splitlines() if line.strip())
+__all__ = ["IGNORED_LABELS", "AlertmanagerSource", "KafkaSource", "NativeSource", "PagerDutyEventsSource", "Source"]
 
 
 class AlertmanagerSource(Source):
@@ -79,29 +59,15 @@ class PagerDutyEventsSource(Source):
         return tuple(one.key.get_secret_value() for one in self.services)
 
 
-class KafkaSource(Source):
-    """A topic."""
-
-    active: ClassVar[bool] = False
-    type: Literal["kafka"] = Field(description="A Kafka topic")
-    brokers: BrokerAddresses = Field(description="host:port of some brokers")
-    topic: str = Field(min_length=1, description="The topic")
-    format: str = Field("native", description="Form of its messages: native, alertmanager, cloudevents, a vendor's")
-    start: Literal["earliest", "latest"] = Field("latest", description="Where to begin without a stored position")
-    group: str = Field("samband", description="Group under which positions are shown to lag tools")
-    tls: BrokerTls | None = Field(None, description="TLS: {ca_file, cert_file, key_file}, or {}")
-    sasl: BrokerSasl | None = Field(None, description="Login: {mechanism, user, password_file}")
-
-
 SOURCES: dict[str, type[Source]] = {
     "alertmanager": AlertmanagerSource,
+    "kafka": KafkaSource,
     "native": NativeSource,
     "pagerduty_events": PagerDutyEventsSource,
 }
 """The types that are active."""
 
 PLANNED_SOURCES: dict[str, type[Source] | None] = {
-    "kafka": KafkaSource,
     **dict.fromkeys(
         (
             "argocd", "generic",

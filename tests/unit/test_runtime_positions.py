@@ -121,9 +121,9 @@ def test_a_repeat_does_not_move_a_position_past_what_still_waits(play: Play) -> 
         loop.executor_delay = lambda: 1.0
         flying = asyncio.create_task(runtime.intake([lease("x")]))
         await asyncio.sleep(0.1)
-        waiting = asyncio.create_task(runtime.follow({HERE: Position(2)}, [lease("r2")], [T0]))
+        waiting = asyncio.ensure_future(runtime.follow({HERE: Position(2)}, [lease("r2")], [T0]))
         await asyncio.sleep(0)
-        repeat = asyncio.create_task(runtime.follow({HERE: Position(3)}, [lease("r1", 1)], [T0 + 1_000]))
+        repeat = asyncio.ensure_future(runtime.follow({HERE: Position(3)}, [lease("r1", 1)], [T0 + 1_000]))
         await asyncio.gather(flying, waiting, repeat)
 
     stage = play(scene)
@@ -137,7 +137,7 @@ def test_a_store_in_trouble_is_waited_for_and_nothing_is_written_twice(play: Pla
         runtime = await stage.start()
         stage.store.always = down()
         letter = DeadLetter(T0, "mainframe", "not JSON", b"{")
-        followed = asyncio.create_task(runtime.follow({HERE: Position(2)}, [lease()], [T0], [letter]))
+        followed = asyncio.ensure_future(runtime.follow({HERE: Position(2)}, [lease()], [T0], [letter]))
         await asyncio.sleep(20)
         assert not followed.done()
         with pytest.raises(NotDurable, match="store"):

@@ -85,7 +85,7 @@ def test_the_words_of_the_configuration_reach_the_policy(tmp_path: Path) -> None
     text = """
 mode: shadow
 fallback: {team: platform, tier: 3}
-sources: {a: {type: native, environment: test, resolves: false}, b: {type: kafka, brokers: [k:9092], topic: t}}
+sources: {a: {type: native, environment: test, resolves: false}, b: {type: kafka, brokers: [k:9092], topic: t, team: host}}
 priority: {severity: {SEV1: critical, page: error}}
 correlation: {labels: [service, environment], gap: 2m, strength: 700, never_across: [environment]}
 catalogue: {service_labels: [svc], team_labels: [], collectors: [my-exporter]}
@@ -93,7 +93,8 @@ timing: {lapse_after: 1m, first_page: 0s}
 """
     policy = assembled(tmp_path, text).policy
     assert (policy.mode, policy.fallback_team, policy.fallback_tier) == ("shadow", "platform", 3)
-    assert {name: info.environment for name, info in policy.sources.items()} == {"a": "test"}
+    assert {name: info.environment for name, info in policy.sources.items()} == {"a": "test", "b": ""}
+    assert {name: info.team for name, info in policy.sources.items()} == {"a": "", "b": "host"}
     assert (policy.severity["sev1"], policy.severity["page"], policy.severity["crit"]) == (
         "critical",
         "error",

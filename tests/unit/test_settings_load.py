@@ -50,7 +50,7 @@ def test_outside_yaml_says_what_it_says(shared_data: Path, tmp_path: Path) -> No
     write(tmp_path, "services: {}\n", "catalogue.yaml")
     text = (shared_data.parent / "config" / "outside.yaml").read_text()
     settings = load(write(tmp_path, text))
-    assert settings.inactive == ["sources.stream (kafka)"]
+    assert settings.inactive == []
     assert settings.open_login
     assert settings.store.path == str(tmp_path / "state/samband.db")
     assert settings.catalogue.load == (YamlCatalogue(type="yaml", path=str(tmp_path / "catalogue.yaml")),)
@@ -85,7 +85,7 @@ def test_the_other_keys_of_full_yaml_are_named(shared_data: Path, tmp_path: Path
         "escalations", "heartbeats", "languages", "listen.public_page", "major_incident", "policies.*.escalation",
         "schedules", "service_levels", "services.*.category", "services.*.hours", "services.*.customers_per_hour",
         "sinks.phone (twilio)", "sinks.desk (servicenow)", "sinks.chat (slack)", "sources.datadog (datadog)",
-        "sources.mainframe (kafka)", "sources.deploys (argocd)",
+        "sources.deploys (argocd)",
         "teams.*.schedule",
     ]  # fmt: skip
 
