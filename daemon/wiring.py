@@ -10,6 +10,7 @@ from daemon import outbox_rules as rules
 from daemon.access import Access, Keys, digest
 from daemon.assembly import Assembly, assemble
 from daemon.batching import Replies
+from daemon.brokers import secrets_of
 from daemon.clock import SystemClock
 from daemon.core.engine import self_alert
 from daemon.core.model.alert import ParsedAlert
@@ -60,7 +61,7 @@ def _secrets(assembly: Assembly) -> list[str]:
     teams = ["", *assembly.entries.teams]
     sinks = [assembly.sinks.get(name, team) for name in assembly.sinks.names for team in teams]
     tokens = [token for source in assembly.sources.values() for token in source.tokens]
-    tokens += [found for one in kafka(assembly).values() if one.sasl and (found := one.sasl.secret)]
+    tokens += [secret for one in kafka(assembly).values() for secret in secrets_of(one.sasl)]
     return [*tokens, *(secret for sink in sinks for secret in sink.secrets)]
 
 

@@ -7,12 +7,11 @@ from pydantic import BaseModel, Field
 
 from daemon.core.model.incident import Kind
 from daemon.settings.entries import TEAM_KEYS, Team
-from daemon.settings.kafka import KafkaSasl
 from daemon.settings.problems import KeyPath, did_you_mean, listed
 from daemon.settings.reading import Reading, secret_names
 from daemon.settings.routing_keys import read_routing_keys
 from daemon.settings.section import NotBuilt, Section
-from daemon.settings.sources import PLANNED_SOURCES, SOURCES, KafkaSource, PagerDutyEventsSource
+from daemon.settings.sources import PLANNED_SOURCES, SOURCES, PagerDutyEventsSource
 from sinks.registry import config_of, sink_types
 
 PLANNED_SINKS: dict[str, Kind] = {
@@ -95,38 +94,10 @@ def read_sources(reading: Reading, raw: Any) -> dict[str, BaseModel]:
             model = planned
         if model is PagerDutyEventsSource:
             options = read_routing_keys(reading, options, path)
-        elif model is KafkaSource:
-            options = _kafka_files(reading, options, path)
         if model is not None:
             source = reading.validate(model, reading.secrets_of(model, options, path), path)
             if source is not None:
                 found[name] = source
-    return found
-
-
-def _kafka_files(reading: Reading, options: dict[str, Any], path: KeyPath) -> dict[str, Any]:
-    """The options with the password read, and the paths of certificates and tokens absolute."""
-    found = dict(options)
-    if isinstance(options.get("sasl"), dict):
-        below = (*path, "sasl")
-        sasl = reading.secrets_of(KafkaSasl, options["sasl"], below)
-        found["sasl"] = {**sasl, **_files(reading, sasl, below, "token_file")}
-    if isinstance(options.get("tls"), dict):
-        tls = options["tls"]
-        found["tls"] = {**tls, **_files(reading, tls, (*path, "tls"), "ca_file", "cert_file", "key_file")}
-    return found
-
-
-def _files(reading: Reading, options: dict[str, Any], path: KeyPath, *names: str) -> dict[str, str]:
-    """The absolute paths of the files that these options name; they must be there when secrets are read."""
-    found = {}
-    for name in names:
-        file = options.get(name)
-        if isinstance(file, str) and file:
-            whole = reading.absolute((*path, name), file)
-            found[name] = str(whole)
-            if reading.read_secrets and not whole.is_file():
-                reading.problem((*path, name), f"there is no file {whole}", "name a file that is there")
     return found
 
 

@@ -1,6 +1,5 @@
 """Alerts from a real broker: read once, whatever happens, and never ended by what has not been read."""
 
-import asyncio
 import json
 from typing import Any
 
@@ -15,7 +14,9 @@ pytestmark = pytest.mark.integration
 
 def native(name: str, number: int = 0, **more: Any) -> bytes:
     """One alert in the native form."""
-    return json.dumps({"name": name, "severity": "error", "service": "orders", "resource": f"r{number}", **more}).encode()
+    return json.dumps(
+        {"name": name, "severity": "error", "service": "orders", "resource": f"r{number}", **more}
+    ).encode()
 
 
 def source(broker: Broker, *topics: str, **more: Any) -> dict[str, Any]:
@@ -35,6 +36,6 @@ async def test_alerts_reach_the_pager_and_end_it(kafka: Broker, start_samband: S
     await kafka.produce(topic, [native("Down", severity="critical", service="checkout")])
     (incident,) = await until(lambda: samband.incidents("open"), "the alert becomes an incident")
     assert incident["priority"] == "P1"
-    await until(lambda: sinks.pager.objects, "it pages")
+    await until(sinks.pager.keys, "it pages")
     await kafka.produce(topic, [native("Down", severity="critical", service="checkout", status="resolved")])
     await until(lambda: samband.incidents("resolved"), "its end resolves it")

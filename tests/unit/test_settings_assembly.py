@@ -85,7 +85,8 @@ def test_the_words_of_the_configuration_reach_the_policy(tmp_path: Path) -> None
     text = """
 mode: shadow
 fallback: {team: platform, tier: 3}
-sources: {a: {type: native, environment: test, resolves: false}, b: {type: kafka, brokers: [k:9092], topic: t, team: host}}
+sources: {a: {type: native, environment: test, resolves: false},
+          b: {type: kafka, brokers: [k:9092], topic: t, team: host}}
 priority: {severity: {SEV1: critical, page: error}}
 correlation: {labels: [service, environment], gap: 2m, strength: 700, never_across: [environment]}
 catalogue: {service_labels: [svc], team_labels: [], collectors: [my-exporter]}

@@ -1,19 +1,15 @@
 """The clients of one Kafka source: made of its configuration, and closed without waiting for a broker that is gone."""
 
 import asyncio
-import contextlib
-import ssl
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Awaitable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.abc import AbstractTokenProvider
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from daemon.settings.kafka import KafkaSource, KafkaTls
-from daemon.sources.kafka import reasons
+from daemon.broker_clients import Client, Heard, client_options, end, trouble
+from daemon.settings.kafka import KafkaSource
 
 T = TypeVar("T")
 
@@ -39,50 +35,28 @@ async def answer(work: Awaitable[T], within_s: float = ANSWER_S) -> T:
     return await asyncio.wait_for(work, within_s)
 
 
-class _Token(AbstractTokenProvider):  # type: ignore[misc]  # it ships no types
-    """A token from a file, which something else keeps fresh."""
-
-    def __init__(self, file: str) -> None:
-        self._file = Path(file)
-
-    async def token(self) -> str:
-        """The token as it stands there now."""
-        return (await asyncio.to_thread(self._file.read_text, "utf-8")).strip()
-
-
 def options(source: KafkaSource) -> dict[str, Any]:
     """What every client is made with. Raises OSError and ssl.SSLError for certificates that cannot be read."""
-    sasl = source.sasl
-    found: dict[str, Any] = {
-        "bootstrap_servers": list(source.brokers),
-        "client_id": "samband",
+    return {
+        **client_options(source.brokers, source.tls, source.sasl),
         "request_timeout_ms": int(ANSWER_S * 1000),
         "metadata_max_age_ms": METADATA_MS,
         "retry_backoff_ms": 200,
-        "security_protocol": {
-            (False, False): "PLAINTEXT",
-            (True, False): "SSL",
-            (False, True): "SASL_PLAINTEXT",
-            (True, True): "SASL_SSL",
-        }[source.tls is not None, sasl is not None],
     }
-    if source.tls is not None:
-        found["ssl_context"] = _trust(source.tls)
-    if sasl is not None:
-        found["sasl_mechanism"] = sasl.mechanism
-        if sasl.mechanism == "OAUTHBEARER":
-            found["sasl_oauth_token_provider"] = _Token(sasl.token_file)
-        else:
-            found["sasl_plain_username"] = sasl.user
-            found["sasl_plain_password"] = sasl.secret
-    return found
 
 
-def _trust(tls: KafkaTls) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=tls.ca_file or None)
-    if tls.cert_file:
-        context.load_cert_chain(tls.cert_file, tls.key_file)
-    return context
+def told(error: BaseException, heard: Heard) -> str:
+    """What is wrong with the brokers, and what to do."""
+    found = trouble(error, heard)
+    return f"{found.text}; {found.remedy}"
+
+
+class _Admin(AIOKafkaAdminClient):  # type: ignore[misc]  # it ships no types
+    """Ends like the other clients."""
+
+    async def stop(self) -> None:
+        """Ends it."""
+        await self.close()
 
 
 class Link:
@@ -91,25 +65,24 @@ class Link:
     Usable as `async with`; entering raises Unreachable. One that fails is closed and made anew.
     """
 
-    def __init__(self, source: KafkaSource, reason: reasons.Reason) -> None:
-        self._source, self._reason = source, reason
-        self._closing: list[Callable[[], Awaitable[Any]]] = []
+    def __init__(self, source: KafkaSource, heard: Heard) -> None:
+        self._source, self._heard = source, heard
+        self._closing: list[Client] = []
         self._options: dict[str, Any] = {}
         self._looker: AIOKafkaConsumer | None = None
 
     async def __aenter__(self) -> "Link":
-        reasons.listen()
-        reasons.listening.set(self._reason)
-        self._reason.take()
+        self._heard.said.clear()
+        self._heard.errors.clear()
         try:
             self._options = await asyncio.to_thread(options, self._source)
-            self.admin = AIOKafkaAdminClient(**self._options)
-            await self._started(self.admin.start, self.admin.close)
+            self.admin = _Admin(**self._options)
+            await self._started(self.admin)
             self.reader = await self.consumer(fetch_max_bytes=FETCH_BYTES_MAX)
             self.keeper = await self.consumer(group_id=self._source.group)
         except TROUBLES as error:
             await self.close()
-            raise Unreachable(reasons.explained(self._reason.take(), error)) from error
+            raise Unreachable(told(error, self._heard)) from error
         except BaseException:
             await self.close()
             raise
@@ -127,7 +100,7 @@ class Link:
             isolation_level="read_committed",
             **more,
         )
-        await self._started(made.start, made.stop)
+        await self._started(made)
         return made
 
     async def producer(self) -> AIOKafkaProducer:
@@ -135,17 +108,17 @@ class Link:
         made = AIOKafkaProducer(
             **self._options, acks="all", enable_idempotence=True, max_request_size=MESSAGE_BYTES_MAX
         )
-        await self._started(made.start, made.stop)
+        await self._started(made)
         return made
 
-    async def _started(self, start: Callable[[], Awaitable[Any]], stop: Callable[[], Awaitable[Any]]) -> None:
-        self._closing.append(stop)
-        await answer(start())
+    async def _started(self, client: Any) -> None:
+        self._closing.append(client)
+        await answer(client.start())
 
     async def close(self) -> None:
         """Closes everything, however the broker is."""
         closing, self._closing = self._closing, []
-        await asyncio.gather(*(close(stop) for stop in reversed(closing)))
+        await asyncio.gather(*(end(client, STOP_S) for client in reversed(closing)))
 
     # ---- what the cluster says -----------------------------------------------------------------------
     async def partitions(self, topics: Iterable[str]) -> Mapping[str, list[int]]:
@@ -177,25 +150,15 @@ class Link:
             looker.unsubscribe()
 
 
-async def close(stop: Callable[[], Awaitable[Any]]) -> None:
-    """Stops a client; while its broker is dead that may hang, or raise CancelledError."""
-    task = asyncio.ensure_future(stop())
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait({task}, timeout=STOP_S)
-    if not task.done():
-        task.cancel()
-        await asyncio.wait({task}, timeout=1.0)
-    if task.done() and not task.cancelled():
-        task.exception()
-
-
 async def complaints(source: KafkaSource) -> list[str]:
     """What would keep the source from working, asked of the brokers; creates nothing."""
-    try:
-        async with Link(source, reasons.Reason()) as link:
-            there = await link.partitions(source.followed)
-    except Unreachable as error:
-        return [str(error)]
-    except TROUBLES as error:
-        return [reasons.explained("", error)]
+    heard = Heard()
+    with heard.listening():
+        try:
+            async with Link(source, heard) as link:
+                there = await link.partitions(source.followed)
+        except Unreachable as error:
+            return [str(error)]
+        except TROUBLES as error:
+            return [told(error, heard)]
     return [f"there is no topic {topic}, or it may not be seen" for topic in source.followed if topic not in there]

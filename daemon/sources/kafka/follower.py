@@ -9,12 +9,13 @@ from aiokafka import TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
 
 from daemon import log, metrics
+from daemon.broker_clients import Heard
 from daemon.core.model.stream import StreamKey
 from daemon.core.records import AnyRecord, SelfNoticed, StreamMoved
 from daemon.settings.kafka import KafkaSource
-from daemon.sources.kafka import beginning, reasons
+from daemon.sources.kafka import beginning
 from daemon.sources.kafka.beginning import Beginning
-from daemon.sources.kafka.connection import TROUBLES, Link, Unreachable, answer
+from daemon.sources.kafka.connection import TROUBLES, Link, Unreachable, answer, told
 from daemon.sources.kafka.hauling import Hauling, Sender
 from daemon.sources.kafka.letters import Copies
 from daemon.sources.kafka.partition import Partition
@@ -46,7 +47,7 @@ class Follower:
         self._parts: dict[TopicPartition, Partition] = {}
         self._polled: dict[TopicPartition, int] = {}
         self._missing: set[str] = set()
-        self._reason = reasons.Reason()
+        self._heard = Heard()
         self._trouble = ""
         self._down_since = receiver.now_ms()
         self._connected = False
@@ -66,19 +67,22 @@ class Follower:
 
     async def run(self) -> None:
         """Reads until it is cancelled, or samband stops."""
+        with self._heard.listening():
+            await self._run()
+
+    async def _run(self) -> None:
         watching = asyncio.create_task(self._watch(), name=f"kafka {self.name} watch")
         try:
             pause = RETRY_FIRST_S
             while True:
                 try:
-                    async with Link(self.source, self._reason) as link:
+                    async with Link(self.source, self._heard) as link:
                         pause = RETRY_FIRST_S
                         await self._use(link)
                 except Unavailable:
                     return
                 except (Unreachable, *TROUBLES) as error:
-                    text = str(error) if isinstance(error, Unreachable) else ""
-                    self._in_trouble(text or reasons.explained(self._reason.take(), error))
+                    self._in_trouble(str(error) if isinstance(error, Unreachable) else told(error, self._heard))
                 self._connected = False
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, RETRY_MAX_S)
@@ -200,7 +204,7 @@ class Follower:
                 answered = time.monotonic()
             if not fetched:
                 if time.monotonic() - answered > STUCK_S:
-                    raise Unreachable(reasons.explained(self._reason.take() or "no fetch was answered: timeout"))
+                    raise Unreachable(told(TimeoutError(), self._heard))
                 await self._hauling.send()
                 continue
             for place, messages in fetched.items():

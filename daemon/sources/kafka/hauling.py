@@ -5,14 +5,11 @@ from collections import deque
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Protocol
 
-import msgspec
-
 from daemon import log, metrics
 from daemon.core.model.alert import ParsedAlert
-from daemon.settings.limits import Limits
 from daemon.sources.formats.base import Context, Parsed, Rejected, Unreadable
 from daemon.sources.kafka.letters import Unread
-from daemon.sources.kafka.messages import TopicForm, read, without_secrets
+from daemon.sources.kafka.messages import Sender, TopicForm, read, without_secrets
 from daemon.sources.kafka.partition import Message, Partition
 from daemon.sources.receiver import Haul, Letter, LogReceiver, Unavailable
 from daemon.sources.remains import DEAD_LETTER_BYTES_MAX
@@ -35,17 +32,6 @@ class Copying(Protocol):
     async def copy(self, letters: Sequence[Unread]) -> None:
         """Returns when they are there, or cannot be."""
         ...
-
-
-class Sender(msgspec.Struct, frozen=True):
-    """What parsing needs to know of the source. topics: how each is read."""
-
-    name: str
-    ignored: tuple[str, ...]
-    resolves: bool
-    resolve_timeout_ms: int
-    topics: Mapping[str, TopicForm]
-    limits: Limits
 
 
 class _Load:

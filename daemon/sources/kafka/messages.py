@@ -9,6 +9,7 @@ from hashlib import blake2b
 import msgspec
 
 from daemon.core.model.alert import ParsedAlert
+from daemon.settings.limits import Limits
 from daemon.sources.formats import alertmanager, alertmanager_webhook, native
 from daemon.sources.formats import pagerduty_events as events
 from daemon.sources.formats.base import Context, Format, Parsed, Rejected, Unreadable
@@ -31,6 +32,17 @@ class TopicForm(msgspec.Struct, frozen=True):
     format: str
     labels: Mapping[str, str] = {}
     types: Mapping[str, str] = {}
+
+
+class Sender(msgspec.Struct, frozen=True):
+    """What parsing needs to know of the source. topics: how each is read."""
+
+    name: str
+    ignored: tuple[str, ...]
+    resolves: bool
+    resolve_timeout_ms: int
+    topics: Mapping[str, TopicForm]
+    limits: Limits
 
 
 class _Alertmanager:

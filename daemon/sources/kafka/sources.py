@@ -2,16 +2,19 @@
 
 import asyncio
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from daemon import log
 from daemon.core.records import StreamMoved
 from daemon.settings.kafka import KafkaSource
 from daemon.settings.limits import Limits
-from daemon.sources.kafka.follower import RETRY_MAX_S, Follower
-from daemon.sources.kafka.hauling import Sender
-from daemon.sources.kafka.messages import TopicForm
+from daemon.sources.kafka.messages import Sender, TopicForm
 from daemon.sources.receiver import Haul, LogReceiver, Unavailable
 
+if TYPE_CHECKING:
+    from daemon.sources.kafka.follower import Follower
+
+AGAIN_S = 15.0
 LANDING_S = 10.0
 """How long a source that is reloaded may take for what it has read."""
 
@@ -33,6 +36,8 @@ class KafkaSources:
             if name in self._followers:
                 self._followers[name][0].replace(sender)
                 continue
+            from daemon.sources.kafka.follower import Follower  # aiokafka takes a while, and most have no Kafka
+
             follower = Follower(name, source, sender, self._receiver)
             self._followers[name] = (follower, asyncio.create_task(self._follow(follower), name=f"kafka {name}"))
 
@@ -60,14 +65,14 @@ class KafkaSources:
             log.KAFKA_TROUBLE(source=", ".join(sorted(sources)), text=f"cannot be forgotten now: {error.reason}")
 
     @staticmethod
-    async def _follow(follower: Follower) -> None:
+    async def _follow(follower: "Follower") -> None:
         while True:
             try:
                 return await follower.run()
             except Exception as error:  # noqa: BLE001
                 # A bug of ours: the other sources go on, and so does this one, from its stored positions.
                 log.KAFKA_FAILED(source=follower.name, error=repr(error), exc_info=True)
-                await asyncio.sleep(RETRY_MAX_S)
+                await asyncio.sleep(AGAIN_S)
 
 
 def sender_of(name: str, source: KafkaSource, limits: Limits) -> Sender:
