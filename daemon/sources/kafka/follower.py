@@ -16,8 +16,9 @@ from daemon.settings.kafka import KafkaSource
 from daemon.sources.kafka import beginning
 from daemon.sources.kafka.beginning import Beginning
 from daemon.sources.kafka.connection import TROUBLES, Link, Unreachable, answer, told
-from daemon.sources.kafka.hauling import Hauling, Sender
+from daemon.sources.kafka.hauling import Hauling
 from daemon.sources.kafka.letters import Copies
+from daemon.sources.kafka.messages import Sender
 from daemon.sources.kafka.partition import Partition
 from daemon.sources.receiver import Haul, LogReceiver, Unavailable
 
