@@ -120,9 +120,9 @@ class StoreError(Exception):
 
 
 class Locked(StoreError):
-    """Another daemon has the store open; `pid` is its process, 0 if it could not be read."""
+    """Another daemon has the store; `pid` is its process, 0 if it is on another machine or could not be read."""
 
-    def __init__(self, text: str, pid: int) -> None:
+    def __init__(self, text: str, pid: int = 0) -> None:
         super().__init__("locked", text)
         self.pid = pid
 
@@ -159,6 +159,13 @@ class Store(Protocol):
 
     def tidy(self, idle: bool) -> None:
         """Housekeeping between commits, some ms at most; `idle`: nothing is waiting. Raises StoreError."""
+        ...
+
+    def held_s(self) -> float:
+        """Seconds for which at least nobody else can take the scope. May be asked from any thread.
+
+        A request that can last longer must not begin: a successor may repeat it.
+        """
         ...
 
     def close(self) -> None:

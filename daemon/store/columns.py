@@ -4,6 +4,7 @@ Each returns a tuple in the order of the table's columns (`schema`), so that hot
 built from the table and never name a column twice.
 """
 
+from typing import Any
 from zlib import crc32
 
 import msgspec
@@ -14,7 +15,7 @@ from daemon.core.model.alert import Alert
 from daemon.core.model.incident import Delivery, Incident, IncidentService
 from daemon.store.base import DeadLetter, OutboxRow
 
-Values = tuple[object, ...]
+Values = tuple[Any, ...]
 
 _alert = msgspec.msgpack.Decoder(Alert).decode
 _incident = msgspec.msgpack.Decoder(Incident).decode

@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD = "0002"
+HEAD = "0003"
 """The revision that this build reads and writes; `migrations/versions` must end with it."""
 
 UNFINISHED = ("waiting", "sending", "unsure", "dead")
@@ -72,9 +72,14 @@ scope = Table(
     _blob("positions"),
     _text("holder"),
     _whole("lease_until"),
+    Column("lineage", Text, nullable=False, server_default=""),
     UniqueConstraint("name", name="scope_name"),
 )
-"""One row per scope: where its journal stands, and who holds it until when (PostgreSQL)."""
+"""One row per scope: where its journal stands, and (PostgreSQL) who holds it until when by the database's clock.
+
+lineage: the server and its timeline at the last commit; another one at a claim means that the newest
+commits may be missing.
+"""
 
 journal = Table(
     "journal",

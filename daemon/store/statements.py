@@ -54,8 +54,3 @@ def insert(table: Table, *, update: Sequence[str] = (), running: bool = False) -
 def delete(table: Table) -> Bulk:
     """DELETE by id."""
     return Bulk(f"DELETE FROM {table.name} WHERE id IN (", "?", ")", 1)  # noqa: S608
-
-
-def besides(table: Table, *fixed: str) -> list[str]:
-    """The names of the table's columns but for the fixed ones."""
-    return [column.name for column in table.columns if column.name not in fixed]

@@ -98,6 +98,10 @@ class FailpointStore:
         if self._life.alive:
             self._store.tidy(idle)
 
+    def held_s(self) -> float:
+        """See `Store.held_s`."""
+        return self._store.held_s()
+
     def close(self) -> None:
         """See `Store.close`."""
         self._store.close()

@@ -61,6 +61,10 @@ class Wayward:
         """See `Store.tidy`."""
         self.real.tidy(idle)
 
+    def held_s(self) -> float:
+        """See `Store.held_s`."""
+        return self.real.held_s()
+
     def close(self) -> None:
         """See `Store.close`."""
         self.real.close()

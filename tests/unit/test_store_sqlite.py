@@ -20,7 +20,8 @@ from daemon.store import schema
 from daemon.store.base import Batch, CommitUnknown, Locked, OutboxRow, Recovered, StoreError
 from daemon.store.columns import outbox_values
 from daemon.store.connection import create_file, open_reader, open_writer
-from daemon.store.sqlite import _OUTBOX_ROWS, SqliteStore
+from daemon.store.ledger import OUTBOX_ROWS
+from daemon.store.sqlite import SqliteStore
 from daemon.store.statements import ROWS_MAX
 
 from .kit import T0
@@ -280,5 +281,5 @@ def test_columns_stand_where_the_tables_have_them() -> None:
 
 def test_recovery_finds_open_sends_through_their_own_index(path: Path) -> None:
     with closing(SqliteStore(path, build="test")) as store:
-        plan = store._ready().execute(f"EXPLAIN QUERY PLAN {_OUTBOX_ROWS}", (1,)).fetchall()
+        plan = store._ready().execute(f"EXPLAIN QUERY PLAN {OUTBOX_ROWS}", (1,)).fetchall()
         assert "outbox_unfinished" in plan[0][3]
