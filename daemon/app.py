@@ -30,8 +30,8 @@ from daemon.settings import ConfigError
 from daemon.sources.http import Intake
 from daemon.sources.kafka.sources import KafkaSources
 from daemon.store.base import OutboxRow, StoreError
-from daemon.store.queries import Queries, reading
-from daemon.store.sqlite import SqliteStore
+from daemon.store.places import place_of
+from daemon.store.queries import Queries
 from sinks.base import Sink
 
 REFRESH_S = 86_400
@@ -123,10 +123,12 @@ class Daemon:
     async def _start(self) -> None:
         """Store, state, outbox, then the doors: whoever is answered is answered by the whole daemon."""
         settings, assembly = self._assembly.settings, self._assembly
-        path = Path(settings.store.path)
-        store = await asyncio.to_thread(lambda: SqliteStore(path, build=self._version))
+        place = place_of(settings.store)
+        log.conceal(place.secrets)
+        store = await asyncio.to_thread(lambda: place.open(self._version))
         try:
-            token = operator_token(path.with_name("operator.token"))
+            token_file = place.state / "operator.token"
+            token = operator_token(token_file)
             self._runtime = await Runtime.open(assembly.policy, store, self._clock)
         except BaseException:
             store.close()
@@ -144,7 +146,7 @@ class Daemon:
         self._runtime.on_sends = self._outbox.add
         self._outbox.start(self._runtime.recovered.outbox)
         self._outbox.add(early)
-        queries = Queries(reading(path))
+        queries = Queries(place.reading())
         self._keys = Keys(token, await asyncio.to_thread(queries.tokens))
         self._open_doors(queries)
         gc.collect()
@@ -156,9 +158,9 @@ class Daemon:
         self._note_configuration()
         self._spawn(self._refresh_daily())
         log.STARTED(
-            listen=self._listener.address, version=self._version, mode=settings.mode, store=str(path), pid=os.getpid()
+            listen=self._listener.address, version=self._version, mode=settings.mode, store=place.name, pid=os.getpid()
         )
-        log.OPERATOR_TOKEN(path=str(path.with_name("operator.token")))
+        log.OPERATOR_TOKEN(path=str(token_file))
         self._greet()
 
     def _greet(self) -> None:

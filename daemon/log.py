@@ -105,6 +105,23 @@ FENCED = Event("fenced", "critical", "Another daemon has taken this store; this 
 QUARANTINED = Event(
     "quarantined", "error", "A record or deadline raised in the engine, or the store refused it; it was set aside."
 )
+LEASE_AWAITED = Event(
+    "lease_awaited", "info", "The last holder of this store has not let go of it; waiting until its lease has run out."
+)
+STORE_MOVED = Event(
+    "store_moved",
+    "warning",
+    "The database has failed over, or is another server, since the last commit, and may lack the newest ones. What "
+    "waited to be sent may have been sent: it is looked for, or repeated under its key.",
+)
+STORE_WENT_BACK = Event(
+    "store_went_back",
+    "error",
+    "The database had lost commits that it had called durable (a replica without them was promoted?); they were "
+    "committed again, from memory. Replicate synchronously, so that a restart at that moment loses nothing either.",
+)
+STORE_UNSAFE = Event("store_unsafe", "warning", "The database does not keep what it calls durable; the text says why.")
+QUARANTINED = Event("quarantined", "error", "A record or deadline raised in the engine; it was undone and set aside.")
 CLOCK_STEPPED = Event(
     "clock_stepped", "warning", "The wall clock jumped against elapsed time; running waits were moved with it."
 )

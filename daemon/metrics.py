@@ -131,6 +131,10 @@ REPEATS = _counter("alerts_repeated_total", "Unchanged repeats that only moved a
 BATCH_RECORDS = _histogram("batch_records", "Records per committed batch.", _SIZES)
 FOLD_SECONDS = _histogram("fold_seconds", "Time that the engine took to fold a batch.", _FAST)
 COMMIT_SECONDS = _histogram("commit_seconds", "Time that the store took to make a batch durable.", _FAST)
+COMMITS_REPEATED = _counter(
+    "commits_repeated_total",
+    "Batches committed again because the database had lost them: it failed over to a replica that lacked them.",
+)
 COMMIT_FAILURES = _counter(
     "commit_failures_total",
     "Commits that failed, by reason: busy, full, read_only, down, fenced, damaged, unknown. Batches are retried.",

@@ -8,7 +8,7 @@ import pytest
 
 from tests import shared_data
 
-pytest_plugins = ["tests.counterparts.fixtures"]
+pytest_plugins = ["tests.counterparts.fixtures", "tests.counterparts.postgres"]
 
 IN_CI = os.environ.get("CI", "").lower() in {"true", "1"}
 

@@ -15,6 +15,7 @@ def operator_token(path: Path) -> str:
     Raises OperatorTokenError when it cannot be, or when others may read it.
     """
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         fresh = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         return _read_token(path)

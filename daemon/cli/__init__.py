@@ -7,6 +7,7 @@ from daemon.cli import (
     changes,
     check,
     db,
+    db_copies,  # noqa: F401  (adds its commands to those of db)
     dead_letters,
     demo,
     explain,

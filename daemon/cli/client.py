@@ -6,13 +6,16 @@ import os
 import ssl
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote, urlencode, urlsplit
 
 import typer
 
 from daemon.cli.options import read_config
 from daemon.cli.output import COULD_NOT, FOUND, stop
+
+if TYPE_CHECKING:
+    from daemon.settings.sections import Store
 
 TIMEOUT_S = 30.0
 ANSWER_BYTES_MAX = 256 * 1024 * 1024
@@ -117,7 +120,7 @@ def connect(config: Path | None, url: str, token: str) -> Client:
     address = settings.listen.internal
     host = _EVERYWHERE.get(address.host, address.host)
     host = f"[{host}]" if ":" in host else host
-    known = token or _operator_token(Path(settings.store.path))
+    known = token or _operator_token(settings.store)
     if settings.tls is not None:
         return Client(f"https://{host}:{address.port}", known, settings.tls.cert_file)
     return Client(f"http://{host}:{address.port}", known)
@@ -133,10 +136,11 @@ def actor() -> str:
     return os.environ.get("USER") or os.environ.get("LOGNAME") or ""
 
 
-def _operator_token(store: Path) -> str:
+def _operator_token(store: "Store") -> str:
     """The local operator's token; "" when there is none to be read, which is enough where `login: open` holds."""
+    folder = Path(store.path).parent if store.type == "sqlite" else Path(store.state)
     try:
-        return store.with_name("operator.token").read_text().strip()
+        return (folder / "operator.token").read_text().strip()
     except OSError:
         return ""
 

@@ -13,7 +13,7 @@ from daemon.cli.output import FOUND, print_block, print_json, print_table, say, 
 
 if TYPE_CHECKING:
     from daemon.access import Issued
-    from daemon.store.sqlite import SqliteStore
+    from daemon.store.base import Store
 
 app = typer.Typer(help="Tokens: create, list, revoke.", no_args_is_help=True)
 
@@ -38,7 +38,7 @@ def create(
     def ask(client: Client) -> Any:
         return client.post(PATH, {"name": name, "role": role, "source": source})
 
-    def make(store: "SqliteStore", known: "list[Issued]") -> Any:
+    def make(store: "Store", known: "list[Issued]") -> Any:
         from daemon.api.tokens import shown
         from daemon.tokens import TokenRefused, issue, wall_ms
 
@@ -68,7 +68,7 @@ def list_tokens(
     Example: samband token list
     """
 
-    def read(store: "SqliteStore", known: "list[Issued]") -> Any:
+    def read(store: "Store", known: "list[Issued]") -> Any:
         from daemon.api.tokens import shown
 
         return {"items": [shown(one) for one in known], "next": None}
@@ -107,7 +107,7 @@ def revoke(
     Example: samband token revoke grafana
     """
 
-    def take(store: "SqliteStore", known: "list[Issued]") -> Any:
+    def take(store: "Store", known: "list[Issued]") -> Any:
         from daemon.tokens import named, revoked, wall_ms
 
         found = named(known, name)
@@ -128,34 +128,33 @@ def _through(
     url: str,
     token: str,
     ask: Callable[[Client], Any],
-    direct: "Callable[[SqliteStore, list[Issued]], Any]",
+    direct: "Callable[[Store, list[Issued]], Any]",
 ) -> Any:
     """Asks the daemon at `url`, or the one that has the store open; when there is none, works on the store itself."""
     from daemon.app import build_version
     from daemon.store.base import Locked, StoreError
-    from daemon.store.queries import Queries, reading
-    from daemon.store.sqlite import SqliteStore
+    from daemon.store.places import place_of
+    from daemon.store.queries import Queries
 
     if url:
         return ask(connect(config, url, token))
-    path = Path(read_config(config, secrets=False).store.path)
-    if not path.exists():
-        stop(f"{path}: there is no store; `samband run` makes it, and --config says where")
+    settings = read_config(config, secrets=False)
     try:
-        store = SqliteStore(path, build=build_version())
+        place = place_of(settings.store)
+        if not place.exists():
+            stop(f"{place.name}: there is no store; `samband run` makes it, and --config says where")
+        store = place.open(build_version())
+        try:
+            return direct(store, Queries(place.reading()).tokens())
+        finally:
+            store.close()
     except Locked:
         return ask(connect(config, url, token))
     except StoreError as error:
         stop(str(error))
-    try:
-        return direct(store, Queries(reading(path)).tokens())
-    except StoreError as error:
-        stop(str(error))
-    finally:
-        store.close()
 
 
-def _write(store: "SqliteStore", one: "Issued") -> None:
+def _write(store: "Store", one: "Issued") -> None:
     """Writes a token as a daemon does: in a batch of its own, under a new epoch."""
     from daemon.store.base import Batch
     from daemon.tokens import wall_ms

@@ -1,6 +1,8 @@
 """From files and environment to `Settings`: everything that is wrong is found in one pass and said at once."""
 
+import re
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +53,37 @@ def _with_plugins(reading: Reading, data: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(catalogue, dict) and "load" in catalogue:
         whole["catalogue"] = {**catalogue, "load": read_loaders(reading, catalogue["load"])}
     if isinstance(store, dict):
-        file = store.get("path", "state/samband.db")
-        if isinstance(file, str) and file:
-            whole["store"] = {**store, "path": str(reading.absolute(("store", "path"), file))}
+        whole["store"] = _store(reading, store)
     if isinstance(data.get("tls"), dict):
         whole["tls"] = _certificate(reading, data["tls"])
     return whole
+
+
+def _store(reading: Reading, store: Mapping[str, Any]) -> dict[str, Any]:
+    """The paths absolute; for a daemon the file of the DSN must be there, and the driver."""
+    found = dict(store)
+    postgresql = store.get("type") == "postgresql"
+    if not postgresql:
+        found.setdefault("path", "state/samband.db")
+    for name in ("path", "state", "dsn_file"):
+        file = found.get(name, "state" if name == "state" and postgresql else None)
+        if isinstance(file, str) and file:
+            found[name] = str(reading.absolute(("store", name), file))
+    if postgresql and reading.read_secrets:
+        if "dsn_file" in found:
+            reading.secret(("store", "dsn_file"), found["dsn_file"])
+        if find_spec("psycopg") is None:
+            text, remedy = "postgresql needs a driver", "install it: pip install 'samband[postgresql]'"
+            reading.problem(("store", "type"), text, remedy)
+    if isinstance(store.get("dsn"), str) and "password" in _words(store["dsn"]):
+        reading.inline_secrets.append(("store", "dsn"))
+    return found
+
+
+def _words(dsn: str) -> list[str]:
+    """What a DSN names; a password in the form of a URL, too."""
+    address = re.search(r"://[^/@]*:[^/@]+@", dsn)
+    return ["password"] if address else re.findall(r"(\w+)\s*=", dsn)
 
 
 def _certificate(reading: Reading, tls: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,8 +105,6 @@ def _cross_check(reading: Reading, settings: Settings) -> None:
         _known_sink(reading, settings, ("emergency", index), name)
     if settings.login not in (None, "open"):
         reading.problem(("login",), *NOT_YET)
-    if settings.store.type == "postgresql":
-        reading.problem(("store", "type"), "postgresql is not active yet", "use {type: sqlite, path: state/samband.db}")
     owners: dict[str, str] = {}
     for name, source in settings.sources.items():
         for token in source.tokens if isinstance(source, Source) else ():

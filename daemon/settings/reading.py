@@ -76,10 +76,11 @@ class Reading:
             if options.get(name) is not None:
                 self.problem((*path, name), f"{name} and {name}_file are both given", "remove one of them", key=True)
                 continue
-            options[name] = self._secret((*path, f"{name}_file"), file)
+            options[name] = self.secret((*path, f"{name}_file"), file)
         return options
 
-    def _secret(self, path: KeyPath, file: Any) -> SecretStr:
+    def secret(self, path: KeyPath, file: Any) -> SecretStr:
+        """The secret in a file; a stand-in after noting why it cannot be read, or when secrets are left alone."""
         if not isinstance(file, str) or not file:
             self.problem(path, "must name a file", "give the path of a file that holds the secret")
             return SecretStr(UNREAD_SECRET)

@@ -68,15 +68,26 @@ class Listen(Section):
 class Store(Section):
     """Where the state is kept."""
 
-    type: Literal["sqlite", "postgresql"] = Field("sqlite", description="sqlite, or postgresql (not active yet)")
+    type: Literal["sqlite", "postgresql"] = Field("sqlite", description="sqlite, or postgresql (needs that extra)")
     path: str = Field("state/samband.db", description="sqlite: the file; its directory is made if need be")
-    dsn: SecretStr | None = Field(None, description="postgresql: where it is; better in `dsn_file`")
+    dsn: SecretStr | None = Field(
+        None, description="postgresql: `postgresql://USER@HOST:5432/DATABASE`, several hosts with commas; or `dsn_file`"
+    )
     dsn_file: str | None = Field(None, description="postgresql: file that holds it")
+    state: str = Field("state", description="postgresql: folder of operator.token; it is made if need be")
 
     @model_validator(mode="after")
-    def _dsn_is_of_postgresql(self) -> "Store":
-        if self.type == "sqlite" and (self.dsn or self.dsn_file):
-            raise ValueError("sqlite has a path and no dsn; take dsn out, or set type: postgresql")
+    def _each_its_own(self) -> "Store":
+        given = self.model_fields_set
+        if self.type == "sqlite":
+            for name in ("dsn", "dsn_file", "state"):
+                if name in given:
+                    raise ValueError(f"sqlite has a path and no {name}; take {name} out, or set type: postgresql")
+            return self
+        if "path" in given:
+            raise ValueError("postgresql has a dsn and no path; take path out, or set type: sqlite")
+        if (self.dsn is None) == (self.dsn_file is None):
+            raise ValueError("postgresql needs one of dsn and dsn_file; name a file with the DSN in dsn_file")
         return self
 
 

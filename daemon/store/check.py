@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import msgspec
+from sqlalchemy.exc import SQLAlchemyError
 
 from daemon.core.engine import Engine
 from daemon.core.policy import Policy
@@ -47,19 +48,21 @@ class Checked(msgspec.Struct):
         return not any(one.wrong for one in self.findings)
 
 
-def check(path: Path, queries: Queries, policy_for: PolicyFor, *, build: str) -> Checked:
-    """Checks the SQLite store at `path`, read by `queries`. A daemon may be running on it.
+def check(path: Path | None, queries: Queries, policy_for: PolicyFor, *, build: str, name: str = "") -> Checked:
+    """Checks a store, read by `queries`. A daemon may be running on it.
 
-    build: of this program; what another build decided is folded too, and a difference then is no fault.
+    path: of the SQLite file; None where a server keeps its own structures. name: of the store, for
+    messages, by default its path. build: of this program; what another build decided is folded too, and
+    a difference then is no fault.
     """
-    checked = Checked(_structure(path))
+    checked = Checked(_structure(path) if path is not None else [])
     if checked.findings:
         return checked
     try:
         _live(queries, checked)
         refold(queries, policy_for, checked, build=build)
-    except StoreError as error:
-        checked.findings.append(Finding(str(path), str(error)))
+    except (StoreError, SQLAlchemyError) as error:
+        checked.findings.append(Finding(name or str(path), str(error).partition("\n")[0]))
     return checked
 
 

@@ -7,23 +7,33 @@ test holds the two ways equal.
 
 import sqlite3
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import Connection, Engine, create_engine
-from sqlalchemy.dialects.sqlite import dialect
+from sqlalchemy import Connection, Dialect, Engine, create_engine
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from daemon.store.base import StoreError
 from daemon.store.schema import HEAD, metadata
 
+if TYPE_CHECKING:
+    import psycopg
 
-def engine_of(target: str | Path) -> Engine:
-    """A SQLAlchemy engine for a DSN (`postgresql+psycopg://…`, `sqlite:///…`) or the path of an SQLite file."""
+
+MAKING = 0x73616D62616E6400
+"""The advisory lock under which the tables of a PostgreSQL database are made."""
+
+
+def engine_of(target: str | Path | Engine) -> Engine:
+    """A SQLAlchemy engine for a DSN (`sqlite:///…`) or the path of an SQLite file; an engine is taken as it is."""
+    if isinstance(target, Engine):
+        return target
     text = str(target)
     return create_engine(text if "://" in text else f"sqlite:///{Path(text).absolute()}")
 
 
-def upgrade(target: str | Path) -> str:
-    """Brings the database (DSN or path of an SQLite file, made when missing) to this build's schema.
+def upgrade(target: str | Path | Engine) -> str:
+    """Brings the database (see `engine_of`; an SQLite file is made when missing) to this build's schema.
 
     Returns its revision. No daemon may have it open. Raises sqlalchemy.exc.SQLAlchemyError, and
     alembic.util.CommandError when a newer build has written it.
@@ -54,25 +64,42 @@ def prepare(connection: sqlite3.Connection, name: str) -> None:
 
     Raises StoreError("schema") when another build's schema is there, and sqlite3.Error.
     """
-    found = revision_of(connection)
-    if found == HEAD:
+    if _in_order(revision_of(connection), name):
         return
-    if found:
-        raise StoreError(
-            "schema",
-            f"{name}: schema {found}, this build needs {HEAD}; stop samband, make a backup, "
-            "then run `samband db upgrade` (if a newer build wrote it, run that build)",
-        )
     connection.execute("BEGIN IMMEDIATE")
     try:
         if not revision_of(connection):
-            for statement in definitions():
+            for statement in definitions("sqlite"):
                 connection.execute(statement)
             connection.execute("INSERT INTO alembic_version (version_num) VALUES (?)", (HEAD,))
         connection.execute("COMMIT")
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+
+
+def prepare_postgresql(connection: "psycopg.Connection[tuple[Any, ...]]", name: str) -> None:
+    """Likewise for PostgreSQL, over a connection in autocommit mode. Raises StoreError, and psycopg.Error."""
+    if _in_order(_revision_of_postgresql(connection), name):
+        return
+    with connection.transaction():
+        # Two daemons that start at once make them once.
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (MAKING,))
+        if not _revision_of_postgresql(connection):
+            for statement in definitions("postgresql"):
+                connection.execute(statement)
+            connection.execute("INSERT INTO alembic_version (version_num) VALUES (%s)", (HEAD,))
+
+
+def _in_order(found: str, name: str) -> bool:
+    """Whether the tables are this build's; False when there are none. Raises StoreError("schema")."""
+    if found in ("", HEAD):
+        return bool(found)
+    raise StoreError(
+        "schema",
+        f"{name}: schema {found}, this build needs {HEAD}; stop samband, make a backup, "
+        "then run `samband db upgrade` (if a newer build wrote it, run that build)",
+    )
 
 
 def revision_of(connection: sqlite3.Connection) -> str:
@@ -82,9 +109,15 @@ def revision_of(connection: sqlite3.Connection) -> str:
     return str(row[0]) if row else ""
 
 
-def definitions() -> list[str]:
-    """The statements that make a new SQLite database."""
-    kind = dialect()
+def _revision_of_postgresql(connection: "psycopg.Connection[tuple[Any, ...]]") -> str:
+    known = connection.execute("SELECT to_regclass('alembic_version') IS NOT NULL").fetchone()
+    row = connection.execute("SELECT version_num FROM alembic_version").fetchone() if known and known[0] else None
+    return str(row[0]) if row else ""
+
+
+def definitions(database: Literal["sqlite", "postgresql"]) -> list[str]:
+    """The statements that make a new database of that kind."""
+    kind: Dialect = {"sqlite": sqlite.dialect, "postgresql": postgresql.dialect}[database]()
     found = ["CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"]
     for table in metadata.sorted_tables:
         found.append(str(CreateTable(table).compile(dialect=kind)))

@@ -1,4 +1,4 @@
-"""What a batch writes, table by table. The rows are the same in every database; how they get there is each store's own."""
+"""What a batch writes, table by table: rows that are the same in every database. Statements are each store's own."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -11,25 +11,31 @@ from daemon.core.model.ids import epoch_of, first_id
 from daemon.core.records import AlertSeen, AnyRecord, Delivered
 from daemon.core.state import ALERT, EMITTER, INCIDENT
 from daemon.store.base import Batch, DeadLetter, Fenced, OutboxRow, Recovered, Store, StoreError
-from daemon.store.queries import Queries, reading
-from daemon.store.sqlite import SqliteStore
+from daemon.store.places import Place, PostgresqlPlace, SqlitePlace
+from daemon.store.queries import Queries
 from tests.unit.kit import T0, Play, alert, policy
 
 Opened = tuple[Callable[[], Store], Queries]
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", "postgresql"])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opened]:
     """A way to open the same store again and again (the one before is closed), and the queries over it."""
-    path, open_ones = tmp_path / "samband.db", list[SqliteStore]()
+    open_ones = list[Store]()
+    if request.param == "sqlite":
+        place: Place = SqlitePlace(tmp_path / "samband.db")
+    else:
+        place = PostgresqlPlace(request.getfixturevalue("postgresql"), tmp_path)
 
     def open_again() -> Store:
         for one in open_ones:
             one.close()
-        open_ones.append(SqliteStore(path, build="test"))
+        open_ones.append(place.open("test"))
         return open_ones[-1]
 
-    yield open_again, Queries(reading(path))
+    engine = place.reading()
+    yield open_again, Queries(engine)
+    engine.dispose()
     for one in open_ones:
         one.close()
 

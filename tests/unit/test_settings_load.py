@@ -64,7 +64,7 @@ def test_full_yaml_is_understood_and_stopped_only_by_what_is_not_active_yet(shar
     with pytest.raises(ConfigError) as caught:
         load(shared_data.parent / "config" / "full.yaml")
     assert keys(caught) == [
-        "store.type", "login", "sources.prometheus.token_file", "sources.scripts.services_file", "priority.adjust",
+        "store.dsn_file", "login", "sources.prometheus.token_file", "sources.scripts.services_file", "priority.adjust",
         "suppression", "sinks.public.token_file", "status_page.by", "privacy",
     ]  # fmt: skip
 
