@@ -21,7 +21,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 PYTEST := $(BIN)/pytest -o cache_dir=$(CACHE)/pytest
 
-.PHONY: help run test lint format bench budgets simulate soak kafka-up lock clean
+.PHONY: help run test lint format bench budgets simulate soak kafka-up postgres-up lock clean
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -61,6 +61,10 @@ soak: $(VENV)/dev.stamp ## kills and faults for a long time
 kafka-up: $(VENV)/dev.stamp ## a Kafka broker to try things with, on port PORT (9092); Ctrl-C ends it
 	tools/counterparts
 	$(BIN)/python -m tests.counterparts.kafka_up $(PORT)
+
+postgres-up: $(VENV)/dev.stamp ## a PostgreSQL to try things with, on port PORT (5432); Ctrl-C ends it
+	tools/counterparts
+	$(BIN)/python -m tests.counterparts.postgres_up $(PORT)
 
 lock: $(VENV)/dev.stamp ## new versions of everything, into requirements/
 	tools/lock $(PYTHON)

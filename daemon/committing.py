@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from math import inf
 from time import perf_counter
 from typing import TypeVar
 
@@ -16,10 +17,10 @@ PATIENCE_S = 5.0
 """Nothing committed for so long: whoever waits is told, and the emergency notice leaves."""
 RETRY_FIRST_S, RETRY_MAX_S = 0.05, 2.0
 IDLE_S = 5.0
-"""After so long without a commit everything is moved out of the log files."""
+"""After so long without a commit everything is moved out of the log files; a lease is prolonged that often."""
 SWITCH_INTERVAL_S = 0.0005
 """CPython's threads trade the GIL badly: with the default of 5 ms a commit beside decoding waits for ages."""
-FATAL = frozenset({"fenced", "refused", "schema", "locked"})
+FATAL = frozenset({"fenced", "refused", "schema", "locked", "gone_back"})
 """Reasons that no retry mends."""
 
 
@@ -38,7 +39,9 @@ class Committer:
         self._trouble = "the disk does not answer"
         self._failing = ""
         self._tidy = True
+        self._tidied_at = 0.0
         self._tidying: asyncio.Future[None] | None = None
+        self._lost: StoreError | None = None
         sys.setswitchinterval(SWITCH_INTERVAL_S)
 
     async def commit(self, batch: Batch) -> None:
@@ -83,18 +86,33 @@ class Committer:
         self._on_stalled(self._trouble)
 
     def tidy(self, idle: bool) -> None:
-        """Lets the store keep house behind the commits, unless it is at it or has nothing to do."""
-        if self._tidy or (self._tidying is not None and not self._tidying.done()):
+        """Lets the store keep house behind the commits, unless it is at it or has nothing to do.
+
+        Raises Fenced when it was found then that another daemon has taken the store.
+        """
+        if self._lost is not None:
+            raise self._lost
+        now = asyncio.get_running_loop().time()
+        # Who holds a lease has something to do without a commit, too.
+        done = self._tidy and (self._store.held_s() == inf or now - self._tidied_at < IDLE_S)
+        if done or (self._tidying is not None and not self._tidying.done()):
             return
-        self._tidy = idle
+        self._tidy, self._tidied_at = idle, now
         self._tidying = asyncio.ensure_future(self._keep_house(idle))
 
     async def _keep_house(self, idle: bool) -> None:
         try:
             await self._do(lambda: self._store.tidy(idle))
+        except Fenced as error:
+            log.FENCED(reason=error.reason, text=str(error))
+            self._lost = error
         except StoreError as error:
             # Nothing is lost: the next commit meets the same trouble, and is retried.
-            log.COMMIT_FAILED(reason=error.reason, text=f"checkpoint: {error}")
+            log.COMMIT_FAILED(reason=error.reason, text=f"housekeeping: {error}")
+
+    def held_s(self) -> float:
+        """See `Store.held_s`."""
+        return self._store.held_s()
 
     async def close(self) -> None:
         """Closes the store, once what runs in the thread has ended."""

@@ -121,7 +121,6 @@ STORE_WENT_BACK = Event(
     "committed again, from memory. Replicate synchronously, so that a restart at that moment loses nothing either.",
 )
 STORE_UNSAFE = Event("store_unsafe", "warning", "The database does not keep what it calls durable; the text says why.")
-QUARANTINED = Event("quarantined", "error", "A record or deadline raised in the engine; it was undone and set aside.")
 CLOCK_STEPPED = Event(
     "clock_stepped", "warning", "The wall clock jumped against elapsed time; running waits were moved with it."
 )

@@ -137,7 +137,8 @@ COMMITS_REPEATED = _counter(
 )
 COMMIT_FAILURES = _counter(
     "commit_failures_total",
-    "Commits that failed, by reason: busy, full, read_only, down, fenced, damaged, unknown. Batches are retried.",
+    "Commits that failed, by reason: busy, full, read_only, down, fenced, gone_back, damaged, unknown. Batches are "
+    "retried.",
     "reason",
 )
 LAST_COMMIT_TIMESTAMP = _gauge("last_commit_timestamp_seconds", "Unix time of the last successful commit.")

@@ -28,6 +28,8 @@ from sinks.base import (
 
 STALE_MS = 5_000
 """A mark that took longer (the store was in trouble) leaves an order that is out of date: it is judged anew."""
+UNHELD_MS = 1_000
+"""So soon is tried again what may not be sent because the store could be taken over meanwhile."""
 
 
 class Attempts:
@@ -55,6 +57,10 @@ class Attempts:
             if (later := self._runtime.now_ms()) - now > STALE_MS:
                 lane.circuit.unclear()
                 return rules.Step(replace(row, next_at=later))
+        if self._runtime.held_s() * 1000 < self.timing.timeout:
+            # Whoever takes the scope over then may send the same, or what comes after it.
+            lane.circuit.unclear()
+            return rules.Step(replace(row, next_at=self._runtime.now_ms() + UNHELD_MS))
         started = asyncio.get_running_loop().time()
         outcome = await self._ask(lane, order)
         metrics.SEND_SECONDS.labels(sink.name).observe(asyncio.get_running_loop().time() - started)

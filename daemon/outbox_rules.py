@@ -35,12 +35,13 @@ DETAIL_MAX = 300
 class Timing(msgspec.Struct, frozen=True):
     """`delivery:` of the configuration, in ms, and what goes with it.
 
-    retry_first doubles up to retry_max. settle: how long a service's search may lag.
+    timeout: one request. retry_first doubles up to retry_max. settle: how long a service's search may lag.
     circuit_after: that many failures in a row open a sink's circuit, for circuit_pause. overdue: a
     row that is not done within this (P1 and P2; five times as long for the rest) is said aloud.
     watch: how long after an unclear outcome late twins are looked for; watch_every: how often.
     """
 
+    timeout: int = 10_000
     retry_first: int = 1_000
     retry_max: int = 300_000
     give_up_after: int = 86_400_000

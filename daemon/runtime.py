@@ -105,6 +105,10 @@ class Runtime:
         """Whether what is accepted can be made durable."""
         return not self._committer.stalled and self._task is not None and not self._task.done()
 
+    def held_s(self) -> float:
+        """See `Store.held_s`."""
+        return self._committer.held_s()
+
     def now_ms(self) -> int:
         """Engine time."""
         return self._time.now_ms()

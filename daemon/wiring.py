@@ -187,6 +187,7 @@ def timing(settings: Settings) -> rules.Timing:
     """How the outbox tries."""
     given = settings.delivery
     return rules.Timing(
+        timeout=given.timeout,
         retry_first=given.retry_first,
         retry_max=given.retry_max,
         give_up_after=given.give_up_after,

@@ -16,6 +16,9 @@ from daemon.settings.reading import UNREAD_SECRET, Reading
 from daemon.settings.section import BY_NAME, NotBuilt, not_active
 from daemon.settings.sources import Source
 
+LEASED_MS_MAX = 20_000
+"""A request must end before the lease of a store in PostgreSQL could: that runs for 30 s, prolonged every 5 s."""
+
 
 def load(path: Path | None, *, secrets: bool = True) -> Settings:
     """Reads the configuration, its includes and the environment; None: the environment and defaults alone.
@@ -105,6 +108,9 @@ def _cross_check(reading: Reading, settings: Settings) -> None:
         _known_sink(reading, settings, ("emergency", index), name)
     if settings.login not in (None, "open"):
         reading.problem(("login",), *NOT_YET)
+    if settings.store.type == "postgresql" and settings.delivery.timeout > LEASED_MS_MAX:
+        text = f"must be at most {LEASED_MS_MAX // 1000}s with a store in PostgreSQL, whose lease it must not outlast"
+        reading.problem(("delivery", "timeout"), text, "make it shorter")
     owners: dict[str, str] = {}
     for name, source in settings.sources.items():
         for token in source.tokens if isinstance(source, Source) else ():

@@ -111,7 +111,8 @@ class StoreError(Exception):
     """The store could not do it. `reason` is a metric label:
 
     busy, full, read_only, down (may pass by itself), damaged (needs a person), refused (the batch
-    itself cannot be written), fenced, locked (another daemon has it), schema (needs `db upgrade`).
+    itself cannot be written), fenced, locked (another daemon has it), schema (needs `db upgrade`),
+    gone_back (it has lost commits; what it has can only be loaded by a start).
     """
 
     def __init__(self, reason: str, text: str) -> None:

@@ -229,7 +229,7 @@ class PostgresStore:
     def _give_again(self, number: int, row: Sequence[int], lost: list[Batch] | None) -> None:
         if lost is None:
             raise StoreError(
-                "refused",
+                "gone_back",
                 f"{self.name}: the database has gone back to batch {row[1]} of epoch {row[0]}: a replica without the "
                 "newest commits was promoted, or a backup was put in its place. samband stops; started again, it goes "
                 "on from there, and looks for what it may have sent since",

@@ -38,8 +38,8 @@ class Postgres:
     durable: whether it syncs what it calls durable; slower, and only needed where that is the question.
     """
 
-    def __init__(self, *, durable: bool = False, settings: Sequence[str] = ()) -> None:
-        self.port = free_port()
+    def __init__(self, *, durable: bool = False, port: int = 0, settings: Sequence[str] = ()) -> None:
+        self.port = port or free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="samband-postgres-"))
         self.data, self.log = self.folder / "data", self.folder / "log"
         self._settings = ["fsync=on" if durable else "fsync=off", *settings]
