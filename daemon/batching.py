@@ -98,6 +98,10 @@ class Part(NamedTuple):
             self.submission.settle()
 
 
+INSTANT_MS = 20
+"""What comes within so long, while something waits, is of one instant: a storm is settled once then, not per request."""
+
+
 class Queue:
     """Submissions in the order of their arrival; knows which alert keys wait in it. `count` is of records."""
 
@@ -105,6 +109,7 @@ class Queue:
         self.count = 0
         self._keys: dict[bytes, int] = {}
         self._waiting: deque[Submission] = deque()
+        self._instant = 0
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
@@ -124,6 +129,12 @@ class Queue:
     def follows(self) -> bool:
         """Whether positions wait in it, so that others must stand behind them."""
         return any(one.positions is not None for one in self._waiting)
+
+    def instant(self, now: int) -> int:
+        """When what comes `now` counts as received: with what waits already, if that is of the same instant."""
+        if not self.count or now - self._instant >= INSTANT_MS:
+            self._instant = now
+        return self._instant
 
     def holds(self, key: bytes) -> bool:
         """Whether an alert of that key waits, so that another one must stand behind it."""

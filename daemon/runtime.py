@@ -161,7 +161,8 @@ class Runtime:
     def _sifted(self, alerts: Sequence[ParsedAlert], received: Iterable[int]) -> list[AnyRecord]:
         """The alerts that change something; the others go into the refresh buffer."""
         buffer, buffered = self._buffer, len(self._buffer)
-        fresh = buffer.sift(self.engine, self._queue, alerts, received, self._time.now_ms())
+        now = self._queue.instant(self._time.now_ms())
+        fresh = buffer.sift(self.engine, self._queue, alerts, received, now)
         if len(fresh) < len(alerts):
             metrics.REPEATS.inc(len(alerts) - len(fresh))
             metrics.REFRESH_BUFFERED.set(len(buffer))
