@@ -99,7 +99,7 @@ class Part(NamedTuple):
 
 
 INSTANT_MS = 20
-"""What comes within so long, while something waits, is of one instant: a storm is settled once then, not per request."""
+"""What comes within so long, while something waits, is of one instant: a storm is settled once, not per request."""
 
 
 class Queue:
