@@ -121,12 +121,13 @@ class Intake:
         metrics.intake_requests(source, answer.status).inc()
         if answer.status >= 400:
             self._remains.refused(source, path, answer)
-        await answer.send(send)
+        await answer.send(send, scope)
 
     async def _read(self, request: Request, body: Body, receive: Receive, limit: int) -> bytes:
         """A body of at most `limit` bytes, unpacked, its nesting looked at. Raises BodyError."""
         raw = await body.read(receive, limit)
-        plain = await self._unpacked(request, body, raw, limit)
+        encoding = request.header(b"content-encoding")
+        plain = await self._unpacked(encoding, body, raw, limit) if encoding else raw
         if too_deep(plain, self.limits.nesting_depth_max):
             raise BodyError(400, self._too_deep())
         return plain
@@ -134,10 +135,7 @@ class Intake:
     def _too_deep(self) -> str:
         return f"nested more deeply than {self.limits.nesting_depth_max} levels (limits.nesting_depth_max)"
 
-    async def _unpacked(self, request: Request, body: Body, raw: bytes, limit: int) -> bytes:
-        encoding = request.header(b"content-encoding")
-        if not encoding:
-            return raw
+    async def _unpacked(self, encoding: str, body: Body, raw: bytes, limit: int) -> bytes:
         limit = min(limit, self.limits.body_bytes_max)
         if len(raw) <= UNPACKED_APART_BYTES:
             plain = unpack(raw, encoding, limit)
@@ -156,7 +154,8 @@ class Intake:
         began = time.perf_counter()
         try:
             self._check_type(request, raw)
-            plain = await self._unpacked(request, body, raw, self.limits.body_bytes_max)
+            encoding = request.header(b"content-encoding")
+            plain = await self._unpacked(encoding, body, raw, self.limits.body_bytes_max) if encoding else raw
             metrics.intake_bytes(source.name).inc(len(plain))
             if too_deep(plain, self.limits.nesting_depth_max):
                 raise Unreadable(self._too_deep(), "too_deep")

@@ -48,20 +48,20 @@ def test_full_it_takes_nothing_in_and_then_begins_anew(monkeypatch: pytest.Monke
     monkeypatch.setattr(memory, "BYTES_MAX", 10 * (memory.ENTRY_BYTES + 2))
     known = Memory()
     for number in range(20):
-        known.put(b"%d" % (number % 10), (number,))
+        known.learn({b"%d" % (number % 10): (number,)})
         assert len(known) <= 10
     known = Memory()
     for number in range(10):
-        known.put(b"%d" % number, (number,))
+        known.learn({b"%d" % number: (number,)})
     for number in range(10):
-        known.put(b"x%d" % number, (number,))
+        known.learn({b"x%d" % number: (number,)})
     assert len(known) == 10
     assert known.get(b"3") == (3,)
     assert known.get(b"x3") is None
-    known.put(b"y", (1,))
+    known.learn({b"y": (1,)})
     assert len(known) == 0
     assert known.get(b"3") is None
-    known.put(b"y", (1,))
+    known.learn({b"y": (1,)})
     assert known.get(b"y") == (1,)
 
 

@@ -46,6 +46,13 @@ def test_brackets_in_texts_do_not_count() -> None:
     assert not too_deep(b'{"a":' * 64 + b"1" + b"}" * 64, 64)
 
 
+@pytest.mark.parametrize("text", [b"]", b"a\\\\]", b'\\"]', b"]]]"])
+def test_brackets_in_texts_hide_no_nesting(text: bytes) -> None:
+    for depth, deep in ((64, False), (65, True)):
+        body = b'["' + text + b'",'
+        assert too_deep(body * depth + b"1" + b"]" * depth, 64) is deep
+
+
 # ---- rates ---------------------------------------------------------------------------------------
 def test_a_source_over_its_rate_waits_and_the_others_do_not() -> None:
     now = 100.0

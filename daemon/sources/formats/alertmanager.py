@@ -178,35 +178,30 @@ def _build_all(posted: Sequence[Posted], context: Context) -> tuple[list[ParsedA
 
     Raises as msgspec does for labels that are none.
     """
-    source, now, limits = context.source, context.received_ms, context.limits
-    event, known, learn = context.resolves is False, context.memory.get, context.memory.put
-    identify = _identifier(context)
+    source, now, limits, event = context.source, context.received_ms, context.limits, context.resolves is False
+    raws = [bytes(one.labels) for one in posted]
+    fresh: dict[bytes, Identity] = {}
+    identify: Callable[[bytes], Identity] | None = None
+    times, emitters = _Times(), _Emitters(source)
     alerts: list[ParsedAlert] = []
     refused: dict[int, Invalid] = {}
-    for index, one in enumerate(posted):
+    for index, (one, raw, identity) in enumerate(zip(posted, raws, map(context.memory.get, raws), strict=True)):
         try:
-            starts_at, ends_at = one.startsAt, one.endsAt
-            starts = parse_time(starts_at) if starts_at else None
-            ends = parse_time(ends_at) if ends_at else None
+            starts, ends = times[one.startsAt], times[one.endsAt]
             if starts is None or ends is None or starts > ends or starts == TIME_MIN:
                 starts, ends, invented = _completed(starts, ends, context)
             else:
                 invented = False
-            raw = bytes(one.labels)
-            identity = known(raw)
             if identity is None:
-                identity = identify(raw)
-                learn(raw, identity)
+                if identify is None:
+                    identify = _identifier(context)
+                identity = fresh[raw] = identify(raw)
             key, name, severity, resource, labels, replica = identity
             url = one.generatorURL or ""
-            emitter = emitter_at(source, url) if url else ""
+            emitter = emitters[url]
             if not emitter:
                 if url and not _is_uri(url):
-                    raise Invalid(
-                        f"{index + context.first}.generatorURL in body must be of type uri: {quoted(url)}",
-                        "not_uri",
-                        422,
-                    )
+                    raise _no_uri(index + context.first, url)
                 emitter = f"{source} {replica or context.client}"
             told = annotated(one.annotations, url, limits)
             alerts.append(
@@ -221,7 +216,34 @@ def _build_all(posted: Sequence[Posted], context: Context) -> tuple[list[ParsedA
             raise
         except ValueError as error:  # of parse_time
             refused[index] = Invalid(f'parsing alerts body from "" failed, because {error}', "bad_time")
+    if fresh:
+        context.memory.learn(fresh)
     return alerts, refused
+
+
+class _Times(dict[str | None, int | None]):
+    """The times of one request, each read once: its alerts mostly share them. Raises ValueError."""
+
+    def __missing__(self, text: str | None) -> int | None:
+        at = self[text] = parse_time(text) if text else None
+        return at
+
+
+class _Emitters(dict[str, str]):
+    """The emitters of one request, by the address of an alert's page; "" where there is none."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self._source = source
+
+    def __missing__(self, url: str) -> str:
+        emitter = self[url] = emitter_at(self._source, url)
+        return emitter
+
+
+def _no_uri(place: int, url: str) -> Invalid:
+    text = f"{place}.generatorURL in body must be of type uri: {quoted(url)}"
+    return Invalid(text, "not_uri", 422)
 
 
 def _identifier(context: Context) -> Callable[[bytes], Identity]:
@@ -231,13 +253,12 @@ def _identifier(context: Context) -> Callable[[bytes], Identity]:
     """
     ignored, limits, hasher = context.ignored, context.limits, hasher_of(context.source)
     harmless, many = harmless_bytes(limits), limits.labels_max
+    without_replica = frozenset(ignored).isdisjoint
 
     def identify(raw: bytes) -> Identity:
         labels, replica = _decode_labels(raw), ""
-        for name in ignored:
-            if name in labels:
-                replica = replica_of(labels, ignored)
-                break
+        if not without_replica(labels):
+            replica = replica_of(labels, ignored)
         if not all(labels.values()):
             labels = {name: value for name, value in labels.items() if value}
         if not labels or "" in labels:
@@ -245,6 +266,8 @@ def _identifier(context: Context) -> Callable[[bytes], Identity]:
         encoded = canonical(labels)
         if len(encoded) > harmless or len(labels) > many or len(replica) > harmless:
             _check_labels(labels, encoded, replica, limits)
+        if encoded == raw:
+            encoded = raw  # As Prometheus writes them: one copy then does for the alert and for the memory.
         get = labels.get
         name = get("alertname") or readable_name(labels)
         return hasher(encoded).digest(), name, get("severity", ""), get("instance", ""), encoded, replica

@@ -1,11 +1,12 @@
 """What a source has sent before, so that it need not be worked out again: repeats are most of what comes in."""
 
+from collections.abc import Mapping
 from typing import Any
 
 BYTES_MAX = 96 * 1024 * 1024
 """Of one source: some 100,000 label sets of ten labels; half of it is shared with the open alerts."""
 KEY_BYTES_MAX = 4096
-"""Longer keys are worked out each time."""
+"""A request with a longer key among its new ones is worked out each time."""
 ENTRY_BYTES = 512
 """What an entry takes beside its key, about: the table's place, the tuple, and the texts in it."""
 
@@ -29,14 +30,17 @@ class Memory:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def put(self, key: bytes, value: tuple[Any, ...]) -> None:
-        """Remembers it, if there is room."""
-        size = 2 * len(key) + ENTRY_BYTES
-        if self._size + size > BYTES_MAX or len(key) > KEY_BYTES_MAX:
-            self._asked_in_vain += 1
+    def learn(self, fresh: Mapping[bytes, tuple[Any, ...]]) -> None:
+        """Remembers them, if there is room."""
+        lengths = list(map(len, fresh))
+        size = 2 * sum(lengths) + ENTRY_BYTES * len(lengths)
+        if max(lengths) > KEY_BYTES_MAX:
+            return
+        if self._size + size > BYTES_MAX:
+            self._asked_in_vain += len(lengths)
             if self._asked_in_vain > len(self._entries):
                 self._entries.clear()
                 self._size = self._asked_in_vain = 0
             return
         self._size += size
-        self._entries[key] = value
+        self._entries.update(fresh)
