@@ -140,6 +140,7 @@ class Daemon:
         self._outbox = Outbox(
             self._runtime, assembly.sinks, self._http, wiring.timing(settings), random.Random(), wiring.style(settings)
         )
+        self._runtime.on_step = self._outbox.clock_stepped
         early: list[OutboxRow] = []
         self._runtime.on_sends = early.extend
         await self._runtime.start()

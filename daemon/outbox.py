@@ -118,6 +118,22 @@ class Outbox:
         for key in list(self._queues):
             self._wake(key)
 
+    def clock_stepped(self, by: int) -> None:
+        """Engine time has jumped by so many ms (`Runtime.on_step`): every wait here is as long as it was.
+
+        Above all what may lag at a sink still may: an absence is not settled because a clock was set.
+        """
+        unclear = [row for queue in self._queues.values() for row in queue.shift(by)]
+        self._lanes.shift(by)
+        self._twins.shift(by)
+        self._notices.shift(by)
+        if unclear:
+            self._spawn(self._write(unclear), "outbox clock")
+
+    async def _write(self, rows: list[OutboxRow]) -> None:
+        with contextlib.suppress(NotDurable):
+            await self._runtime.write_outbox(rows)
+
     async def stop(self, grace_s: float) -> None:
         """Begins nothing more and waits that long for what is under way; the rest is taken up at the next start."""
         self._stopping = True
@@ -310,10 +326,8 @@ class Outbox:
         """Writes down what became of the row, and lets those go on who waited for it."""
         row, number = step.row, step.row.send.id
         if not step.told:
-            queue.rows[number] = row
-            with contextlib.suppress(NotDurable):
-                # If it cannot be written, the disk goes on saying "sending", which is the more careful of the two.
-                await self._runtime.write_outbox([row])
+            # If it cannot be written, the disk goes on saying "sending", which is the more careful of the two.
+            await self._write([queue.returned(row)])
             return
         await self._ends.conclude(row, step.told)
         queue.rows.pop(number, None)

@@ -82,7 +82,8 @@ class Attempts:
             found = Retry(Reason.BAD_ANSWER, _bug(sink.name, error))
         if isinstance(found, Retry):
             found = replace(found, detail=rules.masked(found.detail, sink.secrets))
-        step = rules.after_look(row, found, wanted, looks, self._runtime.now_ms(), self.timing, self._luck.random())
+        # The time of the question, not of the answer: a clock that was set meanwhile settles nothing.
+        step = rules.after_look(row, found, wanted, looks, now, self.timing, self._luck.random())
         self._settle(lane, found, step)
         return step
 

@@ -26,6 +26,16 @@ def queue_key(row: OutboxRow) -> QueueKey:
     return row.send.sink, row.send.key.partition("#")[0].rpartition("-")[0]
 
 
+def shifted(row: OutboxRow, by: int) -> OutboxRow:
+    """The row with its times moved by so many ms, so that a wait is as long as before."""
+    return replace(
+        row,
+        next_at=row.next_at + by,
+        first_try_at=row.first_try_at + by if row.first_try_at else 0,
+        unsure_at=row.unsure_at + by if row.unsure_at else 0,
+    )
+
+
 class Queue:
     """The rows of one incident at one sink, oldest first. `busy`: one of them is being carried out."""
 
@@ -35,6 +45,7 @@ class Queue:
         self.busy = False
         self.armed = 0
         self.looks = 0
+        self.owed = 0
 
     @property
     def rank(self) -> int:
@@ -48,6 +59,31 @@ class Queue:
                 if other.next_at > now and other.state == "waiting":
                     self.rows[number] = replace(other, next_at=now)
         self.rows[row.send.id] = row
+
+    def shift(self, by: int) -> list[OutboxRow]:
+        """Moves all waits by so many ms; the rows whose outcome is unclear, as they are now.
+
+        The row that is being carried out is in other hands; it is moved when it comes back (`returned`).
+        """
+        moved = []
+        for number, row in self.rows.items():
+            if self.busy and number == self.armed:
+                self.owed += by
+                continue
+            self.rows[number] = shifted(row, by)
+            if row.unsure_at:
+                moved.append(self.rows[number])
+        return moved
+
+    def returned(self, row: OutboxRow) -> OutboxRow:
+        """The row after an attempt, with the times that are older than a step of the clock moved along."""
+        before, by, self.owed = self.rows[row.send.id], self.owed, 0
+        if by and row.unsure_at and row.unsure_at == before.unsure_at:
+            row = replace(row, unsure_at=row.unsure_at + by)
+        if by and row.first_try_at and row.first_try_at == before.first_try_at:
+            row = replace(row, first_try_at=row.first_try_at + by)
+        self.rows[row.send.id] = row
+        return row
 
     def younger(self, row: OutboxRow) -> list[OutboxRow]:
         """Rows of the same delivery that came after it."""
@@ -91,6 +127,11 @@ class Circuit:
     def open(self) -> bool:
         """Whether the sink is left alone (or only probed)."""
         return self.until > 0
+
+    def shift(self, by: int) -> None:
+        """Moves its pause by so many ms."""
+        self.until += by if self.until else 0
+        self.failing_since += by if self.failing_since else 0
 
     def wait(self, now: int) -> int | None:
         """How long until an attempt may be made, ms: 0 for now, None while a probe is under way."""
@@ -178,6 +219,12 @@ class Lanes:
         """Other lanes take what waits in these."""
         for lane in self._lanes.values():
             lane.retire()
+
+    def shift(self, by: int) -> None:
+        """Moves the pauses of all by so many ms."""
+        for lane in self._lanes.values():
+            lane.circuit.shift(by)
+            lane.paused_until += by if lane.paused_until else 0
 
     def of(self, row: OutboxRow, state: State) -> Lane | None:
         """The lane that the row belongs into; None when its sink is no longer configured."""

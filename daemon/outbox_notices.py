@@ -42,6 +42,11 @@ class Notices:
         since = self._since if row.attempts else max(self._since, row.next_at)
         self._wait(overdue_at(row, self.timing, since), row)
 
+    def shift(self, by: int) -> None:
+        """Moves all bounds by so many ms."""
+        self._since += by
+        self._due = [(until + by, turn, row) for until, turn, row in self._due]
+
     def _wait(self, until: int, row: OutboxRow) -> None:
         heappush(self._due, (until, next(self._turn), row))
 

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from daemon import log
 from daemon import outbox_orders as orders
+from daemon.outbox_lanes import shifted
 from daemon.outbox_rules import Timing
 from daemon.runtime import Runtime
 from daemon.store.base import OutboxRow
@@ -27,6 +28,10 @@ class Twins:
         if row.unsure_at and row.send.action == "create" and now - row.unsure_at < self.timing.watch:
             first = max(row.unsure_at + self.timing.settle, now + self.timing.settle // 2)
             self._watched[row.send.id] = (first, row)
+
+    def shift(self, by: int) -> None:
+        """Moves all looks by so many ms."""
+        self._watched = {number: (at + by, shifted(row, by)) for number, (at, row) in self._watched.items()}
 
     def due(self, now: int) -> list[OutboxRow]:
         """The rows that should be looked back at now."""

@@ -43,8 +43,9 @@ class Runtime:
     engine: to be read between awaits. on_committed: called with each batch and its changes (None
     when only the outbox moved) once it is durable; on_sends: with its new outbox rows. on_emergency:
     called with cause and text when samband cannot do its job; on_relief: with the cause, when it
-    can again. recovered: what the store held at the start; its `outbox` are the rows not yet done.
-    positions: how far the logs have been read that sources follow, as it is on disk or soon will be.
+    can again. on_step: called with the ms by which engine time has just jumped. recovered: what the
+    store held at the start; its `outbox` are the rows not yet done. positions: how far the logs have
+    been read that sources follow, as it is on disk or soon will be.
     """
 
     def __init__(self, engine: Engine, store: Store, clock: Clock, recovered: Recovered, scope: str) -> None:
@@ -53,6 +54,7 @@ class Runtime:
         self.on_sends: Callable[[list[OutboxRow]], None] = lambda rows: None
         self.on_emergency: Callable[[str, str], None] = lambda cause, text: None
         self.on_relief: Callable[[str], None] = lambda cause: None
+        self.on_step: Callable[[int], None] = lambda by: None
         self._base_at = recovered.base_at
         self._time = EngineTime(clock, recovered.now_ms)
         self._committer = Committer(store, self._on_stalled, lambda: self.on_relief("store"))
@@ -311,6 +313,8 @@ class Runtime:
             metrics.CLOCK_STEPS.inc()
             log.CLOCK_STEPPED(by_s=step.wall / 1000, engine_by_s=step.engine / 1000)
             self._own.append(ClockStepped(self._time.now_ms(), step.engine))
+            if step.engine:
+                self.on_step(step.engine)
 
     def _base_is_old(self, now: int) -> bool:
         return now - self._base_at >= BASE_EVERY_MS

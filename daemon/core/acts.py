@@ -31,7 +31,8 @@ def act(ctx: Context, record: CommandGiven, index: int) -> Reply:
     if verb is None:
         return Reply(index, "invalid", f"there is no verb {record.verb!r}; there are {', '.join(VERBS)}")
     number = ctx.state.root(record.incident)
-    if number not in ctx.state.incidents.rows:
+    found = ctx.state.incidents.get(number)
+    if found is None or found.state == "closed":
         return Reply(index, "missing", "there is no such incident, or it has been closed")
     if number != record.incident:
         survivor = ctx.state.incidents.rows[number]
@@ -158,7 +159,7 @@ def _resolve(ctx: Context, incident: Incident, record: CommandGiven) -> str:
     if incident.state != "resolved":
         after(incident.state, "resolve")
         resolve(ctx, incident, "person", record.actor)
-        corrections.end_reported(ctx, incident)
+        corrections.end_with_incident(ctx, incident)
         return f"{incident.ref} is resolved by {record.actor}"
     # Resolved by itself, its ticket waiting for a person (a P1): this is that person.
     incident.resolved_by = record.actor

@@ -70,10 +70,14 @@ def _remember(ctx: Context, incident: Incident, new: Incident, going: list[Alert
         state.forget_apart(next(iter(state.aparts.rows)))
 
 
-def end_reported(ctx: Context, incident: Incident) -> None:
-    """What people reported ends with the incident: nobody else will say that it is over."""
+def end_with_incident(ctx: Context, incident: Incident) -> None:
+    """A person ended the incident: so ends what nobody else will say to be over.
+
+    That is what people reported, events, and what went stale. Anything else that still fires reopens it in time.
+    """
     for member in list(ctx.state.members(incident.id)):
-        if member.source == REPORT_SOURCE and not member.end:
+        alone = member.source == REPORT_SOURCE or member.event or member.status(ctx.now) == "stale"
+        if alone and not member.end:
             alert = ctx.state.alerts.edit(member.id)
             finish(ctx, alert, "closed", ctx.now)
             membership.end_member(ctx, alert)

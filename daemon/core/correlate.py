@@ -95,6 +95,8 @@ def find_home(ctx: Context, alert: Alert, before: Alert | None) -> None:
         if back is not None:
             _return(ctx, alert, back, before)
             return
+        if alert.incident:
+            _leave(ctx, alert)
     subject = _subject(ctx, alert)
     home = ctx.homes.get(subject) if subject is not None else None
     if home is not None:
@@ -161,6 +163,15 @@ def _return(ctx: Context, alert: Alert, incident: Incident, before: Alert | None
         membership.join(ctx, alert, incident, same, before)
     if not incident.live:
         reopen(ctx, ctx.state.incidents.edit(incident.id), f"{alert.name} fires again")
+
+
+def _leave(ctx: Context, alert: Alert) -> None:
+    """The incident that it was in has been closed, and is only still here because a sink has to be told."""
+    row = ctx.state.alerts.edit(alert.id)
+    incident = ctx.state.root(row.incident)
+    _uncount_end(ctx, row, ctx.state.incidents.rows[incident])
+    ctx.state.unlink(ctx.state.member_ids, row.incident, row.id)
+    row.incident = 0
 
 
 def _uncount_end(ctx: Context, alert: Alert, incident: Incident) -> None:

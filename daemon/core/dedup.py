@@ -7,6 +7,8 @@ out makes an alert stale; it lapses only when its emitter has gone on talking wi
 
 from typing import Literal
 
+from msgspec.structs import replace
+
 from daemon.core.context import Context
 from daemon.core.enrich import severity_of, subject_of
 from daemon.core.model.alert import RANK, REPLICAS_MAX, Alert, Emitter, ParsedAlert
@@ -155,7 +157,9 @@ def _firing(ctx: Context, parsed: ParsedAlert, current: Alert | None) -> Seen:
         return _mention(ctx, parsed, current, start)
     if current.end == "lapsed" or (current.end == "expired" and not current.event):
         return _continue(ctx, parsed, current, start)
-    if start > current.ends_at or (current.event and current.end == "expired"):
+    # A start in the future was clamped when it was first heard, and is clamped later by now: it is the same start.
+    again = not current.event and parsed.starts_at is not None and parsed.starts_at == current.heard_start
+    if (start > current.ends_at and not again) or (current.event and current.end in ("expired", "closed")):
         return Seen("opened", _open(ctx, parsed, start, current), current)
     if parsed.starts_at is None and start == current.ends_at and current.generation:
         # It came after the end, within the same millisecond.
@@ -366,3 +370,18 @@ def forget(ctx: Context, alert: Alert) -> None:
     if alert.incident:
         state.unlink(state.member_ids, alert.incident, alert.id)
     state.alerts.remove(alert.id)
+
+
+def remember(ctx: Context, alert: Alert) -> None:
+    """The alert leaves with its incident. That it has ended is known for a day: what comes late must open nothing."""
+    state = ctx.state
+    newest = state.by_key.get(alert.key) == alert.id
+    forget(ctx, alert)
+    if not newest or not alert.end or alert.ends_at + REMEMBERED <= ctx.now:
+        return
+    kept = state.alerts.add(
+        replace(alert, id=state.new_id(), incident=0, cell=-1, held=(), reason="", facts="", strength=0, due_end=0)
+    )
+    state.annotations[kept.id] = b"{}"
+    state.put(state.by_key, kept.key, kept.id)
+    arm_end(ctx, kept)

@@ -261,9 +261,11 @@ class Engine:
         for refresh in record.refreshes:
             alert = alerts.get(refresh.alert)
             if alert is not None:
+                # It may have waited in the buffer while a newer message of the alert did not.
+                newest = refresh.at >= alert.last_sign
                 if not alert.end:
                     dedup.refresh(alert, refresh.at, refresh.ends_at)
-                if refresh.annotations:
+                if refresh.annotations and newest:
                     annotations[refresh.alert] = refresh.annotations
 
     # ---- deadlines ---------------------------------------------------------------------------

@@ -3,13 +3,13 @@
 from daemon.core import delivery
 from daemon.core.context import Context
 from daemon.core.correlation import severe
-from daemon.core.dedup import forget
+from daemon.core.dedup import remember
 from daemon.core.enrich import team_of
 from daemon.core.lifecycle import after
 from daemon.core.membership import index_services
 from daemon.core.model.alert import Alert
 from daemon.core.model.incident import Incident
-from daemon.core.policy import HOUR
+from daemon.core.policy import HOUR, MINUTE
 from daemon.core.priority import rank_of, reckon
 from daemon.core.raises import raise_if_worse, ring_again
 
@@ -151,18 +151,22 @@ def acknowledgement_lapses(ctx: Context, incident: Incident) -> None:
 def close_incident(ctx: Context, incident: Incident, actor: str) -> None:
     """The end: the incident, what was merged into it, its rows and members leave for history.
 
-    While a sink has still to be told of it, it stays: what was never said could not be said then.
+    While a sink has still to be told of it, it stays: what was never said could not be said then. A
+    person's word closes it at once all the same.
     """
-    if not actor and any(one.sends for one in ctx.state.incident_deliveries(incident.id)):
-        ctx.state.arm(incident, "due_close", ctx.now + HOUR)
+    deliveries = ctx.state.incident_deliveries(incident.id)
+    untold = any(one.sends or (one.state == "open" and one.due_update) for one in deliveries)
+    if incident.state != "closed" and (actor or not untold):
+        incident.state = after(incident.state, "close")
+        incident.closed_at = ctx.now
+        incident.version += 1
+        ctx.note(incident.id, "closed", "closed", actor)
+    ctx.state.arm(incident, "due_close", ctx.now + (MINUTE if incident.closed_at else HOUR) if untold else 0)
+    if untold:
         return
-    incident.state = after(incident.state, "close")
-    incident.closed_at = ctx.now
-    ctx.state.arm(incident, "due_close", 0)
-    ctx.note(incident.id, "closed", "closed", actor)
     state = ctx.state
     for member in list(state.members(incident.id)):
-        forget(ctx, member)
+        remember(ctx, member)
     for number in list(state.family(incident.id)):
         for row in state.incident_services(number):
             state.disown_row(row)

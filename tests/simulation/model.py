@@ -5,29 +5,20 @@ It shares no rule with the engine. A violation is a sentence; a world without an
 
 from collections import Counter
 from collections.abc import Iterator
-from random import Random
 
-import msgspec
-import zstandard
-
-from daemon.core.effects import Changes
-from daemon.core.engine import Engine
-from daemon.core.policy import Policy
-from daemon.core.records import AlertSeen, decode_records
-from daemon.core.state import ALERT, DELIVERY, EMITTER, INCIDENT, SERVICE, State
-from daemon.store.base import LiveRow
+from daemon.core.state import State
 from tests.fakes.jira import TWIN_LABEL
 from tests.simulation.world import World
 
 
 def violations(world: World) -> list[str]:
     """Everything that is wrong at the end of the quiet time."""
-    found = list(world.trouble)
+    world.journal.fold()
+    found = [f"{one.at:.0f} s: {one.text}" for one in world.wrongs]
     found += _nothing_lost(world)
     found += _nothing_open(world)
     found += _sinks_agree(world)
     found += _one_object_each(world)
-    found += _folds_again(world)
     return found
 
 
@@ -37,20 +28,16 @@ def _state(world: World) -> State:
 
 
 def _nothing_lost(world: World) -> Iterator[str]:
-    """Promise 1: what was acknowledged went in (a repeat is what went in before), and is in the state or in history."""
-    state, unpack = _state(world), zstandard.ZstdDecompressor()
-    seen = {
-        (record.alert.key, record.alert.firing, record.alert.starts_at)
-        for (inputs,) in world.disk.read("SELECT inputs FROM journal")
-        for record in decode_records(unpack.decompress(inputs))
-        if isinstance(record, AlertSeen)
-    }
+    """Promise 1: what was acknowledged is in the state or in history, and what was decided is in the outbox."""
+    state = _state(world)
     history = {key for (key,) in world.disk.read("SELECT key FROM history_alerts")}
-    for key, firing, starts_at in world.acknowledged:
-        if (key, firing, starts_at) not in seen:
-            yield f"alert {key.hex()} ({firing=}, {starts_at=}) was acknowledged and never went in"
+    for key, firing, starts_at in world.ledger.answered:
         if key not in state.by_key and key not in history:
-            yield f"alert {key.hex()} was acknowledged and is gone"
+            yield f"alert {world.ledger.names[key]} ({firing=}, {starts_at=}) was acknowledged and is gone"
+    rows = {number for (number,) in world.disk.read("SELECT id FROM outbox")}
+    for number in world.journal.sends:
+        if number not in rows:
+            yield f"send {number} was decided and never came into the outbox"
 
 
 def _nothing_open(world: World) -> Iterator[str]:
@@ -71,10 +58,13 @@ def _nothing_open(world: World) -> Iterator[str]:
 def _sinks_agree(world: World) -> Iterator[str]:
     """Promise 3: nothing stands open at a sink for what is over (chat lines may be missing)."""
     for name, fake in world.services.all.items():
-        if name != "webhook":
+        if not name.startswith("webhook"):
             keys = fake.keys()
             for key in keys:
-                for one in fake.open_objects(key):
+                if key in world.people.gave_up:
+                    continue
+                # Nobody knows after a death whom the life before had told that the store was down.
+                for one in fake.open_objects(key) if not (key.startswith("samband-host-") and world.deaths) else ():
                     yield f"{name}: {key} is still open: {vars(one)}"
         for text in fake.violations:
             yield f"{name} was sent something wrong: {text}"
@@ -89,16 +79,23 @@ def _one_object_each(world: World) -> Iterator[str]:
     made = world.disk.read(
         "SELECT sink, key, count(*) FROM outbox WHERE state = 'done' AND action = 'create' GROUP BY 1, 2"
     )
-    hosts = {"pager": "pagerduty", "desk": "jira", "page": "statuspage", "hook": "webhook"}
+    hosts = {
+        "pager": "pagerduty",
+        "desk": "jira",
+        "page": "statuspage",
+        "hook": "webhook",
+        "second": "webhook2",
+        "buzzer": "buzzer",
+    }
     for sink, key, number in made:
         objects = len(services.all[hosts[sink]].objects(key))
         if number != 1:
             yield f"{sink}: {key} was made {number} times"
-        if objects == 0 and sink != "pager":
+        if objects == 0 and sink != "pager" and not key.endswith("#summary"):
             yield f"{sink}: {key} was reported as made, and is not there"
     rung = Counter(page.key for page in services.pagerduty.pages)
     for key, times in rung.items():
-        if times > 1:
+        if times > 1 and not key.startswith("samband-host-"):
             yield f"pagerduty rang {times} times for {key}"
     tickets_by_key = services.jira.keys()
     for key in tickets_by_key:
@@ -112,47 +109,3 @@ def _one_object_each(world: World) -> Iterator[str]:
     for message in services.webhook.messages:
         if message.copies > 1:
             yield f"the webhook got {message.type} of {message.key} {message.copies} times"
-
-
-# ---- determinism ------------------------------------------------------------------------------------------
-
-
-def _folds_again(world: World) -> Iterator[str]:
-    """Promise 4: the journal folded again gives the same, also when it is stopped and restored anywhere."""
-    rows = world.disk.read("SELECT seq, now_ms, inputs, digest FROM journal ORDER BY seq")
-    policy = world.assembly.policy
-    luck = Random(f"{world.seed} restart")
-    stops = [luck.randint(0, len(rows)) for _ in range(3)]
-    engine = Engine(policy)
-    unpack = zstandard.ZstdDecompressor()
-    for place, (seq, now_ms, inputs, digest) in enumerate(rows):
-        if place in stops:
-            engine = restored(engine, policy)
-        changes: Changes = engine.fold(decode_records(unpack.decompress(inputs)), now_ms)
-        if changes.digest != digest:
-            since = [place - stop for stop in stops if stop <= place]
-            yield f"batch {seq} folded again gives another digest ({since} batches after restarts)"
-            return
-
-
-def restored(engine: Engine, policy: Policy) -> Engine:
-    """The engine as it comes back from images of all that it holds."""
-    state = engine.state
-    tables = (
-        (ALERT, state.alerts),
-        (INCIDENT, state.incidents),
-        (SERVICE, state.services),
-        (DELIVERY, state.deliveries),
-        (EMITTER, state.emitters),
-    )
-    rows = []
-    for kind, table in tables:
-        for number in table.rows:
-            image = state.image(kind, number)
-            assert image is not None
-            rows.append(LiveRow(kind, number, *image))
-    rows.sort(key=lambda row: row.id)
-    again = State.load(
-        msgspec.json.decode(msgspec.json.encode(rows), type=list[LiveRow]), state.next_id, state.next_number
-    )
-    return Engine(policy, again, engine.now_ms)

@@ -7,8 +7,12 @@ from typing import Any
 import msgspec
 import structlog
 
+from daemon import runtime
+from tests.simulation.coverage import Coverage
 from tests.simulation.loop import VirtualLoop, run_virtual
 from tests.simulation.model import violations
+from tests.simulation.plan import draw
+from tests.simulation.story import story
 from tests.simulation.world import World
 
 BUGS = frozenset({"sink_raised", "outbox_failed", "quarantined", "fenced"})
@@ -22,6 +26,8 @@ class Report(msgspec.Struct):
     summary: str
     violations: list[str]
     fingerprint: str
+    story: list[str]
+    coverage: Coverage
 
 
 def repeat_command(seed: int) -> str:
@@ -29,12 +35,13 @@ def repeat_command(seed: int) -> str:
     return f"make simulate SEED={seed}   (python -m tests.simulation --seed {seed})"
 
 
-def simulate(seed: int, *, show_log: bool = False) -> Report:
-    """One world from its seed: the same seed, the same world."""
+def simulate(seed: int, *, show_log: bool = False, tell: bool = False) -> Report:
+    """One world from its seed: the same seed, the same world. tell: its story in any case, not only when it fails."""
     bugs: list[str] = []
+    plan = draw(seed)
 
     def listen(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        if event["event"] in BUGS:
+        if event["event"] in BUGS and not (event["event"] == "fenced" and "freeze" in plan.has):
             bugs.append(f"log: {dict(event)}")
         if show_log:
             return event
@@ -42,6 +49,7 @@ def simulate(seed: int, *, show_log: bool = False) -> Report:
 
     async def main(loop: VirtualLoop) -> Report:
         world = World(loop, seed)
+        world.wants_story = tell
         try:
             await world.run()
             return _report(world, bugs)
@@ -55,9 +63,14 @@ def simulate(seed: int, *, show_log: bool = False) -> Report:
         logger_factory=structlog.PrintLoggerFactory(),
         cache_logger_on_first_use=False,
     )
+    bounds = {name: getattr(runtime, name) for name, _ in plan.knobs}
     try:
+        for name, value in plan.knobs:
+            setattr(runtime, name, value)
         return run_virtual(main)
     finally:
+        for name, value in bounds.items():
+            setattr(runtime, name, value)
         structlog.configure(**before)
 
 
@@ -66,12 +79,15 @@ def _report(world: World, bugs: list[str]) -> Report:
     (batches,) = world.disk.read("SELECT count(*) FROM journal")[0]
     (rows,) = world.disk.read("SELECT count(*) FROM outbox")[0]
     summary = (
-        f"{len(world.acknowledged)} alerts, {len(state.incidents.rows) if state else 0} incidents, {batches} batches, "
-        f"{rows} sends, {len(world.deaths)} deaths"
+        f"{len(world.ledger.answered)} messages, {len(state.incidents.rows) if state else 0} incidents, "
+        f"{batches} batches, {rows} sends, {len(world.deaths)} deaths"
     )
     everything = blake2b(digest_size=8)
     for table in ("journal", "outbox", "timeline"):
         everything.update(repr(world.disk.read(f"SELECT * FROM {table}")).encode())
     for fake in world.services.all.values():
         everything.update(repr(fake.requests).encode() + repr(fake.state()).encode())
-    return Report(world.seed, summary, bugs + violations(world), everything.hexdigest())
+    found = bugs + violations(world)
+    about = [one for wrong in world.wrongs for one in wrong.about]
+    told = story(world, about) if found or world.wants_story else []
+    return Report(world.seed, summary, found, everything.hexdigest(), told, world.coverage)

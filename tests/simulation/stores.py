@@ -2,28 +2,74 @@
 
 import sqlite3
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
-from daemon.store.base import Batch, Recovered
+from daemon.core.records import (
+    AlertSeen,
+    ClockStepped,
+    CommandGiven,
+    Overdue,
+    PolicyChanged,
+    Refreshed,
+    Resumed,
+    SelfNoticed,
+    SilenceExpired,
+    SilencePut,
+    decode_records,
+)
+from daemon.store.base import Batch, OutboxRow, Recovered
+from daemon.store.migrate import definitions
+from daemon.store.schema import HEAD
 from daemon.store.sqlite import SqliteStore
 from tests.simulation.life import Life
 
-_CODES = {"busy": sqlite3.SQLITE_BUSY, "full": sqlite3.SQLITE_FULL, "down": sqlite3.SQLITE_IOERR}
+_CODES = {
+    "busy": sqlite3.SQLITE_BUSY,
+    "full": sqlite3.SQLITE_FULL,
+    "down": sqlite3.SQLITE_IOERR,
+    "read_only": sqlite3.SQLITE_READONLY,
+}
+MOODS = (*_CODES, "after", "slow")
+"""What a disk can do: refuse, carry out a COMMIT and not say so, or take its time."""
+
+_POINT: dict[type, str] = {
+    AlertSeen: "alerts",
+    Refreshed: "refresh",
+    PolicyChanged: "reload",
+    Resumed: "start",
+    CommandGiven: "command",
+    SilencePut: "command",
+    SilenceExpired: "command",
+    ClockStepped: "clock",
+    SelfNoticed: "notice",
+    Overdue: "notice",
+}
+
+
+class DiskSpell(NamedTuple):
+    """From `begin` to `end` the disk is in a mood, for that share of its transactions."""
+
+    begin: float
+    end: float
+    mood: str
+    share: float = 0.5
 
 
 class Disk:
     """What outlives the daemon: the database, and the mood of the disk.
 
     mood: called before every transaction and every COMMIT, it says what goes wrong: "" for nothing; busy
-    (only before a transaction), full, down (before it is done), after (done, and the answer is lost).
+    (only before a transaction), full, read_only, down (before it is done), after (done, and the answer is lost).
     """
 
     def __init__(self, name: str) -> None:
         self.mood: Callable[[bool], str] = lambda committing: ""
         self._uri = f"file:{name}?mode=memory&cache=shared"
         self._keeper = sqlite3.connect(self._uri, uri=True, isolation_level=None, check_same_thread=False)
+        _template().backup(self._keeper)
 
     def open(self) -> sqlite3.Connection:
         """A connection as the store opens it."""
@@ -55,19 +101,34 @@ class Disk:
         self._keeper.close()
 
 
+@lru_cache(maxsize=1)
+def _template() -> sqlite3.Connection:
+    """A database with its tables: making them anew costs as much as a small world."""
+    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    for statement in definitions():
+        connection.execute(statement)
+    connection.execute("INSERT INTO alembic_version (version_num) VALUES (?)", (HEAD,))
+    return connection
+
+
 def _error(kind: str) -> sqlite3.OperationalError:
     error = sqlite3.OperationalError(f"simulated: {kind}")
     error.sqlite_errorcode, error.sqlite_errorname = _CODES[kind], f"SQLITE_{kind.upper()}"
     return error
 
 
-def moody(luck: Random, now: Callable[[], float], spells: list[tuple[float, float, str]]) -> Callable[[bool], str]:
-    """A disk that is in a bad mood during the spells (from, to, kind), and then half of the time."""
+def moody(
+    luck: Random, now: Callable[[], float], spells: list[DiskSpell], met: Callable[[str], None] = lambda mood: None
+) -> Callable[[bool], str]:
+    """A disk that is in a bad mood during the spells. met: told of each trouble that it makes."""
 
     def mood(committing: bool) -> str:
-        for begin, end, kind in spells:
-            if begin <= now() < end and luck.random() < 0.5:
-                return kind if committing or kind != "after" else ""
+        for spell in spells:
+            if spell.mood != "slow" and spell.begin <= now() < spell.end and luck.random() < spell.share:
+                wrong = spell.mood if committing or spell.mood != "after" else ""
+                if wrong:
+                    met(wrong)
+                return wrong
         return ""
 
     return mood
@@ -79,24 +140,31 @@ class FailpointStore:
     def __init__(self, disk: Disk, life: Life) -> None:
         self._life = life
         self._store = SqliteStore(Path("simulated.db"), build="simulation", connect=disk.open)
+        self._points: tuple[Batch | None, list[tuple[str, str]]] = (None, [])
 
     def claim(self, scope: str, wall_ms: int) -> Recovered:
         """See `Store.claim`."""
-        return self._store.claim(scope, wall_ms)
+        self._life.passes("before-claim")
+        recovered = self._store.claim(scope, wall_ms)
+        self._life.passes("after-claim")
+        return recovered
 
     def commit(self, batch: Batch) -> None:
         """See `Store.commit`."""
-        points = _points(batch)
-        for name in points:
-            self._life.passes(f"before-{name}")
+        if self._points[0] is not batch:
+            self._points = (batch, points_of(batch))
+        points = self._points[1]
+        for name, sink in points:
+            self._life.passes(f"before-{name}", sink)
         self._store.commit(batch)
-        for name in points:
-            self._life.passes(f"after-{name}")
+        for name, sink in points:
+            self._life.passes(f"after-{name}", sink)
 
     def tidy(self, idle: bool) -> None:
         """See `Store.tidy`."""
-        if self._life.alive:
-            self._store.tidy(idle)
+        self._life.passes("before-tidy")
+        self._store.tidy(idle)
+        self._life.passes("after-tidy")
 
     def held_s(self) -> float:
         """See `Store.held_s`."""
@@ -107,11 +175,28 @@ class FailpointStore:
         self._store.close()
 
 
-def _points(batch: Batch) -> list[str]:
-    states = {row.state for row in batch.outbox}
-    names = ["commit"]
-    if "sending" in states:
-        names.append("mark")
-    if "done" in states:
-        names.append("delivered")
-    return names
+def points_of(batch: Batch) -> list[tuple[str, str]]:
+    """The failpoints that stand before and after the batch: what kinds of thing are in it, and at which sinks."""
+    found: dict[tuple[str, str], None] = {}
+    records = decode_records(batch.records) if batch.records else []
+    for record in records:
+        if (name := _POINT.get(type(record))) is not None:
+            found[name, ""] = None
+    if batch.records and not records:
+        found["deadlines", ""] = None
+    if batch.base is not None:
+        found["base", ""] = None
+    if batch.dead_letters:
+        found["letter", ""] = None
+    if not (batch.records or batch.outbox or batch.base or batch.dead_letters):
+        found["stop", ""] = None
+    for row in batch.outbox:
+        if row.state != "shadow":
+            found[_of_row(row), row.send.sink] = None
+    return list(found)
+
+
+def _of_row(row: OutboxRow) -> str:
+    if row.state == "waiting":
+        return "retry" if row.attempts else "row"
+    return {"sending": "mark", "done": "delivered", "superseded": "drop"}.get(row.state, row.state)

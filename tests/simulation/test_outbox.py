@@ -28,7 +28,7 @@ def play(scene: Scene) -> None:
         try:
             await world.start(Life(loop))
             await scene(world)
-            assert not world.trouble
+            assert not world.wrongs
         finally:
             world.disk.close()
 

@@ -1,4 +1,4 @@
-"""Many worlds, and whether a world is always the same. `pytest -m simulation` runs them."""
+"""Whether a world is always the same."""
 
 import os
 import subprocess
@@ -6,21 +6,11 @@ import sys
 
 import pytest
 
-from tests.simulation.run import repeat_command, simulate
-
-SEEDS = int(os.environ.get("SAMBAND_SEEDS", "100"))
-"""How many worlds; a nightly run takes more."""
+from tests.simulation.run import simulate
 
 
 @pytest.mark.simulation
-@pytest.mark.parametrize("seed", range(SEEDS))
-def test_a_world_comes_right(seed: int) -> None:
-    report = simulate(seed)
-    assert not report.violations, f"{report.violations}\nagain: {repeat_command(seed)}"
-
-
-@pytest.mark.simulation
-@pytest.mark.parametrize("seed", [3, 40])
+@pytest.mark.parametrize("seed", [3, 40, 117])
 def test_the_same_seed_is_the_same_world(seed: int) -> None:
     first = simulate(seed).fingerprint
     assert simulate(seed).fingerprint == first

@@ -1,232 +1,224 @@
-"""One seeded world: senders, people, four services, a disk, and the daemon in between, which may die at any point."""
+"""One seeded world: senders, people, services, and the host of the daemon in between, which may die at any point."""
 
 import asyncio
-import contextlib
-from pathlib import Path
+from collections.abc import Coroutine, Iterator
 from random import Random
+from typing import Any
 
-from daemon import outbox_rules as rules
-from daemon.assembly import Assembly, assemble
 from daemon.batching import NotDurable
-from daemon.core.effects import Changes
 from daemon.core.model.alert import ParsedAlert
-from daemon.core.records import CommandGiven
-from daemon.outbox import Outbox
 from daemon.runtime import Runtime
-from daemon.settings import load
-from daemon.store.base import Batch, StoreError
-from tests.simulation.life import FAILPOINTS, Dead, Life
+from tests.simulation.configuration import VARIANTS
+from tests.simulation.coverage import READ_BACK
+from tests.simulation.host import Host
+from tests.simulation.journal import Journal, differences
+from tests.simulation.ledger import Ledger
+from tests.simulation.life import Dead, Life, Silent
 from tests.simulation.loop import VirtualLoop
-from tests.simulation.senders import Condition, Prometheus, Script, draw_conditions
-from tests.simulation.services import TROUBLES, Network, Services, Spell
-from tests.simulation.stores import Disk, FailpointStore, moody
+from tests.simulation.people import People
+from tests.simulation.plan import Plan, draw
+from tests.simulation.senders import Condition, Prometheus, Script, Way, draw_conditions
+from tests.simulation.services import AMBIGUOUS
 
-BEGIN_MS = 1_800_000_000_000
-"""Wall clock at the beginning: a Friday morning in January 2027."""
+QUIET_S = {True: 2 * 3600.0, False: 10 * 3600.0}
+"""After the storm everything must come to rest within this (with quick waits, or the defaults), while samband runs."""
+LONGEST_S = 24 * 3600.0
 
-STORM_S = 2 * 3600.0
-"""So long things go wrong; then comes the quiet time, in which everything must come right."""
-
-QUIET_S = 3 * 3600.0
-"""Longer than the longest wait: late twins, green components, reopen windows."""
-
-CONFIGURATION = Path(__file__).with_name("samband.yaml")
+LOOK_EVERY_S = 20.0
+PATIENCE_S = 10.0
+"""So long a sender waits for an answer."""
 
 
-class VirtualClock:
-    """The machine's clocks: elapsed time is the loop's, the wall clock may be set."""
-
-    def __init__(self, loop: VirtualLoop) -> None:
-        self._loop, self.set_by_ms = loop, 0
-
-    def wall_ms(self) -> int:
-        """See `Clock.wall_ms`."""
-        return BEGIN_MS + self.set_by_ms + self.elapsed_ms()
-
-    def elapsed_ms(self) -> int:
-        """See `Clock.elapsed_ms`."""
-        return int(self._loop.time() * 1000)
-
-
-class World:
-    """Everything of one seed. `acknowledged`: key, status and start of what the daemon has answered for."""
+class World(Host):
+    """Everything of one seed."""
 
     def __init__(self, loop: VirtualLoop, seed: int, *, calm: bool = False) -> None:
         """calm: nothing goes wrong but what a test orders."""
-        self.loop, self.seed = loop, seed
-        self.clock = VirtualClock(loop)
-        self.disk = Disk(f"simulation-{seed}-{id(self)}")
-        disk_spells = [] if calm else _disk_spells(self._luck("disk spells"))
-        self.disk.mood = moody(self._luck("disk"), loop.time, disk_spells)
-        self.services = Services(loop, self._luck("network"), [] if calm else _spells(self._luck("weather")))
-        self.assembly: Assembly = assemble(load(CONFIGURATION), from_ms=BEGIN_MS, days=10)
-        self.acknowledged: dict[tuple[bytes, bool, int | None], None] = {}
-        self.trouble: list[str] = []
-        self.deaths: list[str] = []
-        self.life: Life | None = None
-        self.runtime: Runtime | None = None
-        self.outbox: Outbox | None = None
-        self._changed = asyncio.Event()
-        loop.set_task_factory(Life.of_tasks)
-        slow = self._luck("slow disk")
-        loop.executor_delay = lambda: slow.choice((0.0005, 0.001, 0.002, 0.02)) if slow.random() < 0.99 else 1.5
+        super().__init__(loop, Plan.calm(seed) if calm else draw(seed))
+        self.seed = seed
+        self.ledger = Ledger(self)
+        self.journal = Journal(self)
+        self.people = People(self, self.luck("people"))
+        self.at_rest = self.wants_story = False
 
-    def _luck(self, what: str) -> Random:
-        return Random(f"{self.seed} {what}")
-
-    # ---- the daemon -----------------------------------------------------------------------------------
-    async def _open(self, life: Life) -> Runtime:
-        while True:
-            try:
-                store = FailpointStore(self.disk, life)
-                return await life.ask(Runtime.open(self.assembly.policy, store, self.clock))
-            except StoreError:
-                await asyncio.sleep(5)
-
-    async def start(self, life: Life) -> None:
-        """Starts the daemon in that life, as often as the disk makes it necessary. Raises Dead when it dies at once."""
-        runtime = await self._open(life)
-        delivery = self.assembly.settings.delivery
-        timing = rules.Timing(
-            retry_first=delivery.retry_first,
-            retry_max=delivery.retry_max,
-            give_up_after=delivery.give_up_after,
-            circuit_pause=delivery.circuit_pause,
-            settle=delivery.settle,
-        )
-        outbox = Outbox(
-            runtime, self.assembly.sinks, Network(self.services, life), timing, self._luck(f"jitter {len(self.deaths)}")
-        )
-        runtime.on_sends, runtime.on_committed = outbox.add, self._committed
-        await life.ask(runtime.start())
-
-        async def begin() -> None:
-            outbox.start(runtime.recovered.outbox)
-
-        await life.ask(begin())
-        self.life, self.runtime, self.outbox = life, runtime, outbox
-        self._changed.set()
-
-    def _committed(self, batch: Batch, changes: Changes | None) -> None:
-        for one in changes.quarantined if changes is not None else ():
-            self.trouble.append(f"batch {batch.seq}: quarantined: {one.reason}")
-
-    async def run_daemon(self) -> None:
-        """Starts it, lets it die, and starts it again, until the quiet time; then it lives to the end."""
-        luck = self._luck("deaths")
-        for _ in range(luck.choice((0, 1, 2, 3, 5))):
-            point = (luck.choice(FAILPOINTS), luck.choice((1, 2, 3, 5, 8, 20, 60)))
-            life = Life(self.loop, point if luck.random() < 0.7 else None)
-            self.loop.call_later(luck.uniform(1, STORM_S / 2), life.end, "killed")
-            with contextlib.suppress(Dead):
-                await self.start(life)
-            await life.ended.wait()
-            self.life = self.runtime = None
-            self.deaths.append(f"{self.loop.time():.1f} s {life.how}")
-            await asyncio.sleep(luck.choice((0.1, 2, 30, 300, 1500)) * luck.uniform(0.5, 1.5))
-            if self.loop.time() > STORM_S:
-                break
-        await self.start(Life(self.loop))
-
+    # ---- what reaches the daemon ---------------------------------------------------------------------------
     async def intake(self, alerts: list[ParsedAlert]) -> bool:
         """What a sender does: True once the daemon has answered that it has them."""
         if not alerts:
             return True
-        if self.life is None or self.runtime is None:
+        life, runtime = self.life, self.runtime
+        if life is None or runtime is None:
             return False
+        began, answered = self.loop.time(), False
+        self.ledger.tries(alerts)
         try:
-            await self.life.ask(self.runtime.intake(alerts))
-        except (Dead, NotDurable):
-            return False
-        self.acknowledged |= {(alert.key, alert.firing, alert.starts_at): None for alert in alerts}
-        return True
+            await life.ask(_received(runtime, alerts), patience=PATIENCE_S)
+            answered = True
+        except (Dead, Silent, NotDurable):
+            pass
+        finally:
+            self.ledger.ends(alerts, began, answered=answered)
+        return answered
 
-    async def command(self, verb: str, incident: int, who: str) -> None:
-        """What a person does; they do not insist."""
-        if self.life is None or self.runtime is None:
-            return
-        now = self.runtime.now_ms()
-        with contextlib.suppress(Dead, NotDurable):
-            await self.life.ask(
-                self.runtime.submit([CommandGiven(now, f"{verb}-{now}-{incident}", who, verb, incident)])
-            )
+    async def _deliver(self, _source: str, alerts: list[ParsedAlert]) -> bool:
+        return await self.intake(alerts)
 
-    # ---- everybody else ---------------------------------------------------------------------------------
-    async def people(self) -> None:
-        """Somebody acknowledges or resolves something now and then, and sets a clock."""
-        luck = self._luck("people")
-        while self.loop.time() < STORM_S:
-            await asyncio.sleep(luck.uniform(60, 900))
-            if luck.random() < 0.08:
-                self.clock.set_by_ms += luck.choice((-600_000, -5_000, 3_000, 90_000, 1_800_000))
-            if self.runtime is None:
-                continue
-            live = [one.id for one in self.runtime.engine.state.incidents.rows.values() if one.live]
-            if live:
-                verb = "acknowledge" if luck.random() < 0.8 else "resolve"
-                await self.command(verb, luck.choice(live), luck.choice(("anna", "bo")))
+    def _received_ms(self) -> int:
+        return self.runtime.now_ms() if self.runtime is not None else self.clock.wall_ms()
 
+    # ---- the world's course ----------------------------------------------------------------------------------
     async def run(self) -> None:
-        """From the first alert to the end of the quiet time."""
-        luck = self._luck("conditions")
-        conditions = draw_conditions(luck, luck.randint(8, 40), STORM_S)
-        shared = [one for one in conditions if luck.random() < 0.6]
-        end = STORM_S + QUIET_S
-        tasks = [asyncio.Task(self.run_daemon(), loop=self.loop), asyncio.Task(self.people(), loop=self.loop)]
-        for replica in ("a", "b")[: luck.randint(1, 2)]:
-            server = Prometheus(self.loop, self._luck(f"prometheus {replica}"), self._true_ms, self.intake, replica)
-            tasks.append(asyncio.Task(server.run(shared, end), loop=self.loop))
-        for condition in conditions:
-            if condition not in shared:
-                tasks.append(asyncio.Task(self._script(condition).run(condition), loop=self.loop))
-        await asyncio.sleep(STORM_S)
+        """From the first alert to the time when all is at rest."""
+        plan, end = self.plan, self.plan.storm_s + LONGEST_S
+        tasks = [asyncio.Task(work, loop=self.loop) for work in self._everybody(end)]
+        await asyncio.sleep(plan.storm_s)
+        self.say("the storm is over: from here on everything works")
         self.clock.set_by_ms = 0
-        await asyncio.sleep(2 * 3600)
-        await self._tidy_up()
-        await asyncio.sleep(end - self.loop.time())
+        if self.variant != "base":
+            await self._reload_to("base")
+        await self._until_rest(end)
         for task in tasks:
             if task.done() and not task.cancelled() and (error := task.exception()) is not None:
                 raise error
             task.cancel()
 
-    def _true_ms(self) -> float:
-        """The clocks of the others are right."""
-        return BEGIN_MS + self.loop.time() * 1000
+    def _everybody(self, end: float) -> Iterator[Coroutine[Any, Any, None]]:
+        yield self.run_daemon()
+        yield self._watch()
+        if any(name in self.plan.has for name in ("people", "corrections", "silences")):
+            yield self.people.run(self.plan.storm_s)
+        if "reload" in self.plan.has:
+            yield self._reloads()
+        if "clock" in self.plan.has:
+            yield self._clock_is_set()
+        yield from self._senders(end)
 
-    def _script(self, condition: Condition) -> Script:
-        return Script(self.loop, self._luck(f"script {condition.resource}"), self._true_ms, self.intake)
-
-    async def _tidy_up(self) -> None:
-        """A person ends what waits for a person: P1s that nobody saw, and their tickets."""
-        if self.runtime is None:
-            return
-        state = self.runtime.engine.state
-        for one in sorted(state.incidents.rows.values(), key=lambda one: one.id):
-            if one.live or (one.state == "resolved" and one.priority == "P1"):
-                await self.command("resolve", one.id, "carl")
-
-
-def _spells(luck: Random) -> list[Spell]:
-    """Bad weather: always a little, sometimes very much."""
-    names = ("pagerduty", "jira", "statuspage", "webhook")
-    found = [Spell(name, 0, STORM_S, TROUBLES, luck.choice((0.0, 0.02, 0.1))) for name in names]
-    for _ in range(luck.randint(0, 6)):
-        begin = luck.uniform(0, STORM_S)
-        troubles = tuple(luck.sample(TROUBLES, luck.randint(1, 3)))
-        found.append(
-            Spell(luck.choice(names), begin, begin + luck.choice((30, 300, 2000)), troubles, luck.choice((0.5, 1.0)))
+    def _senders(self, end: float) -> Iterator[Coroutine[Any, Any, None]]:
+        has, luck = self.plan.has, self.luck("conditions")
+        conditions = draw_conditions(
+            luck, self.plan.conditions, self.plan.storm_s, quick=self.plan.quick, vanish="vanish" in has
         )
-    return [_before_the_quiet(spell) for spell in found]
+        names = ["alpha", "beta"] if "second server" in has else ["alpha"]
+        servers: dict[str, list[Condition]] = {name: [] for name in names}
+        for condition in conditions:
+            if "prometheus" in has and ("scripts" not in has or luck.random() < 0.6):
+                servers[luck.choice(names)].append(condition)
+            elif "events" in has and luck.random() < 0.4:
+                yield self._script(condition, "notices").run(condition)
+            else:
+                # What is said once is always said to its end.
+                yield self._script(condition, "scripts").run(condition._replace(gone_at=1e9))
+        if "prometheus" in has:
+            for name, own in servers.items():
+                resend = luck.choice((30.0, 60.0)) if self.plan.quick else 60.0
+                for replica in ("a", "b") if "replica" in has else ("a",):
+                    yield self._server(name, replica, resend).run(own, end)
+
+    def _way(self, luck: Random, *, skew_ms: float = 0.0, lag: float, copy_s: float) -> Way:
+        has = self.plan.has
+        return Way(
+            self.loop,
+            luck,
+            lambda: self.clock.true_ms() + skew_ms,
+            self._deliver,
+            self._received_ms,
+            lag=lag if "lag" in has else 0.0,
+            copies=0.2 if "copies" in has else 0.0,
+            copy_s=copy_s,
+        )
+
+    def _server(self, name: str, replica: str, resend: float) -> Prometheus:
+        has, luck = self.plan.has, self.luck(f"prometheus {name} {replica}")
+        storm, trouble = self.plan.storm_s, []
+        if "cut" in has and luck.random() < 0.6:
+            begin = luck.uniform(0, storm)
+            trouble.append((begin, begin + luck.choice((60, 200, 500)), "cut"))
+        if "restarts" in has and luck.random() < 0.6:
+            begin = luck.uniform(0, storm)
+            trouble.append((begin, begin + luck.choice((0, 30, 120)), "restart"))
+        if "dies" in has and luck.random() < 0.5:
+            trouble.append((luck.uniform(storm * 0.3, storm), 1e9, "death"))
+        return Prometheus(self._way(luck, lag=10.0, copy_s=resend * 2), name, replica, resend, tuple(trouble))
+
+    def _script(self, condition: Condition, source: str) -> Script:
+        has, luck = self.plan.has, self.luck(f"script {condition.resource}")
+        skew = luck.choice((0, 0, -3_600_000, -2_000, 2_000, 120_000, 600_000)) if "skew" in has else 0
+        way = self._way(luck, skew_ms=skew, lag=40.0, copy_s=300.0)
+        return Script(way, source, garbled="garbled" in has)
+
+    # ---- what happens to the daemon, besides its ends ----------------------------------------------------------
+    async def _reloads(self) -> None:
+        luck = self.luck("reloads")
+        for _ in range(luck.choice((1, 2, 4))):
+            await asyncio.sleep(luck.uniform(5, self.plan.storm_s / 2))
+            if self.loop.time() > self.plan.storm_s:
+                return
+            await self.reload(luck.choice(("base", *VARIANTS)))
+
+    async def _reload_to(self, variant: str) -> None:
+        """A reload that is tried until it is in force."""
+        while self.variant != variant:
+            await self.reload(variant)
+            await asyncio.sleep(5)
+
+    async def _clock_is_set(self) -> None:
+        luck = self.luck("clock")
+        for _ in range(luck.choice((1, 2))):
+            await asyncio.sleep(luck.uniform(10, self.plan.storm_s / 2))
+            by = luck.choice((-600_000, -5_000, 1_000, 3_000, 90_000, 1_800_000))
+            self.clock.set_by_ms += by
+            self.say(f"the machine's clock is set by {by / 1000:.0f} s")
+            self.ledger.clock_set()
+
+    # ---- looking ------------------------------------------------------------------------------------------------
+    def started(self, runtime: Runtime) -> None:
+        """See `Host`."""
+        self.ledger.started(runtime)
+        folded = self.journal.fold()
+        if folded is not None:
+            for text in differences(runtime.engine.state, folded)[:3]:
+                self.wrong(f"a restarted daemon stands otherwise than one that had gone on: {text}")
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            self.ledger.look()
+
+    async def _until_rest(self, end: float) -> None:
+        """Until nothing is open any more; from time to time a person does what waits for a person."""
+        tidy_at = self.loop.time() + (300 if self.plan.quick else 1800)
+        not_before = self.loop.time() + 60
+        left = QUIET_S[self.plan.quick]
+        while left > 0 and self.loop.time() < end:
+            await asyncio.sleep(LOOK_EVERY_S)
+            left -= LOOK_EVERY_S if self.runtime is not None else 0
+            rested, self.at_rest = self.at_rest, self._rests()
+            if rested and self.at_rest and self.loop.time() >= max(not_before, self.twins_until()):
+                return
+            if self.loop.time() >= tidy_at:
+                await self.people.tidy_up()
+                tidy_at = self.loop.time() + 200
+
+    def twins_until(self) -> float:
+        """Until when a late twin of a ticket or an entry may still be looked for, s."""
+        late = [one.at for one in self.services.asked if one.sink in READ_BACK and one.trouble in AMBIGUOUS]
+        return late[-1] + 16 * 60 if late else 0.0
+
+    def _rests(self) -> bool:
+        """Whether nothing is open, and nothing is under way."""
+        if self.runtime is None or self.outbox is None or self.outbox.unfinished():
+            return False
+        state = self.runtime.engine.state
+        if any(one.live or (one.state == "resolved" and not one.due_close) for one in state.incidents.rows.values()):
+            return False
+        if any(one.state == "open" and not one.shadow for one in state.deliveries.rows.values()):
+            return False
+        if any(one.open and one.name != "Watchdog" for one in state.alerts.rows.values()):
+            return False
+        return not self.disk.read("SELECT 1 FROM outbox WHERE state IN ('waiting', 'sending', 'dead') LIMIT 1")
 
 
-def _before_the_quiet(spell: Spell) -> Spell:
-    """No weather in the quiet time."""
-    return spell._replace(end=min(spell.end, STORM_S))
-
-
-def _disk_spells(luck: Random) -> list[tuple[float, float, str]]:
-    found = []
-    for _ in range(luck.choice((0, 0, 1, 2, 4))):
-        begin = luck.uniform(0, STORM_S * 0.9)
-        found.append((begin, begin + luck.choice((0.5, 10, 120)), luck.choice(("busy", "full", "down", "after"))))
-    return found
+async def _received(runtime: Runtime, alerts: list[ParsedAlert]) -> None:
+    await Life.reaches("intake-read")
+    await runtime.intake(alerts)
+    await Life.reaches("intake-answer")
