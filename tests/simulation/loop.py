@@ -141,7 +141,9 @@ class VirtualLoop(_Loop):
         """See asyncio."""
         self._factory = factory
 
-    def run_in_executor(  # type: ignore[override]self, executor: object, func: Callable[..., T], *args: Any) -> "asyncio.Future[T]":
+    def run_in_executor(  # type: ignore[override]
+        self, executor: object, func: Callable[..., T], *args: Any
+    ) -> "asyncio.Future[T]":
         """Runs `func` on the loop, `executor_delay()` virtual seconds from now, or once its caller is not held."""
         future: asyncio.Future[T] = self.create_future()
         held = self.holding()
