@@ -90,13 +90,8 @@ def find_home(ctx: Context, alert: Alert, before: Alert | None) -> None:
     """
     if alert.severity == "none" and not alert.incident:
         return
-    if before is not None or alert.incident:
-        back = _where_it_was(ctx, alert, before)
-        if back is not None:
-            _return(ctx, alert, back, before)
-            return
-        if alert.incident:
-            _leave(ctx, alert)
+    if (before is not None or alert.incident) and _goes_back(ctx, alert, before):
+        return
     subject = _subject(ctx, alert)
     home = ctx.homes.get(subject) if subject is not None else None
     if home is not None:
@@ -151,6 +146,16 @@ def _where_it_was(ctx: Context, alert: Alert, before: Alert | None) -> Incident 
         return incident
     since = alert.decides_at - incident.resolved_at
     return incident if since <= ctx.policy.timing.reopen_window else None
+
+
+def _goes_back(ctx: Context, alert: Alert, before: Alert | None) -> bool:
+    """Whether it went back to the incident that has had this key."""
+    back = _where_it_was(ctx, alert, before)
+    if back is not None:
+        _return(ctx, alert, back, before)
+    elif alert.incident:
+        _leave(ctx, alert)
+    return back is not None
 
 
 def _return(ctx: Context, alert: Alert, incident: Incident, before: Alert | None) -> None:

@@ -105,7 +105,7 @@ class Disk:
 def _template() -> sqlite3.Connection:
     """A database with its tables: making them anew costs as much as a small world."""
     connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-    for statement in definitions():
+    for statement in definitions("sqlite"):
         connection.execute(statement)
     connection.execute("INSERT INTO alembic_version (version_num) VALUES (?)", (HEAD,))
     return connection
