@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from aiokafka import TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
@@ -201,7 +201,7 @@ class Follower:
                 fetched = await link.reader.getmany(timeout_ms=FETCH_WAIT_MS, max_records=FETCH_MESSAGES)
             except OffsetOutOfRangeError:
                 return
-            if await self._look_at_fetches(link) or all(part.stopped for part in self._parts.values()):
+            if await self._look_at_fetches(link, fetched) or all(part.stopped for part in self._parts.values()):
                 answered = time.monotonic()
             if not fetched:
                 if time.monotonic() - answered > STUCK_S:
@@ -218,8 +218,11 @@ class Follower:
             await self._hauling.send()
             answered = time.monotonic()
 
-    async def _look_at_fetches(self, link: Link) -> bool:
-        """Notes where each partition ended at the last fetch; whether one was answered since the last look."""
+    async def _look_at_fetches(self, link: Link, fetched: Container[TopicPartition]) -> bool:
+        """Notes where each partition ended at the last fetch; whether one was answered since the last look.
+
+        fetched: partitions of which messages have come, and are still to be taken.
+        """
         found, now, wall = False, self._receiver.now_ms(), int(time.time() * 1000)
         for place, part in self._parts.items():
             polled = link.reader.last_poll_timestamp(place)
@@ -227,7 +230,7 @@ class Follower:
                 continue
             self._polled[place], found = polled, True
             end = link.reader.last_stable_offset(place)
-            if part.done < end and self._hauling.idle and part.next == part.done and not part.taken:
+            if place not in fetched and self._hauling.idle and part.done < end and not (part.stopped or part.taken):
                 # What stands before the end may be marks of transactions, which nobody is given.
                 part.next = max(part.next, await link.reader.position(place))
                 part.reached(part.next)

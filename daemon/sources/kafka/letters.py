@@ -19,6 +19,8 @@ from daemon.sources.kafka.connection import ANSWER_S, TROUBLES, Link, answer
 AGAIN_S = 60.0
 """After a topic did not take one, others are not tried for so long: reading must not wait for it each time."""
 EXISTS = 36
+COPIES_MAX = 3
+"""Replicas of a dead-letter topic that samband makes, where there are so many brokers."""
 
 
 class Unread(msgspec.Struct, frozen=True):
@@ -76,7 +78,8 @@ class Copies:
     async def _make(self, topic: str) -> None:
         """Makes the topic when there is none. Raises KafkaError when that is not allowed."""
         if topic not in await self._link.partitions([topic]):
-            made = await answer(self._link.admin.create_topics([NewTopic(topic, 1, -1)]))
+            brokers = len((await answer(self._link.admin.describe_cluster()))["brokers"])
+            made = await answer(self._link.admin.create_topics([NewTopic(topic, 1, min(brokers, COPIES_MAX))]))
             for _, code, *more in made.topic_errors:
                 if code not in (0, EXISTS):
                     raise OSError(f"the topic {topic} cannot be made: {code} {more}")
