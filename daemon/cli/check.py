@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def check(
     config: ConfigOption = None,
     live: Annotated[
-        bool, typer.Option("--live", help="Also ask every sink whether it would work; creates nothing.")
+        bool, typer.Option("--live", help="Also ask every sink and broker whether it would work; creates nothing.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -79,10 +79,29 @@ def _report(found: list[dict[str, Any]], as_json: bool) -> None:
 
 
 def _live(assembly: "Assembly") -> list[dict[str, Any]]:
-    """What the sinks say of themselves, asked of their services; of each team's options too."""
+    """What the sinks say of themselves, asked of their services, of each team's options too; and Kafka's brokers."""
     import asyncio
 
-    return asyncio.run(_ask_sinks(assembly))
+    async def ask() -> list[dict[str, Any]]:
+        return [*await _ask_sinks(assembly), *await _ask_brokers(assembly)]
+
+    return asyncio.run(ask())
+
+
+async def _ask_brokers(assembly: "Assembly") -> list[dict[str, Any]]:
+    from daemon import wiring
+
+    followed = wiring.kafka(assembly)
+    if not followed:
+        return []
+    from daemon.sources.kafka.connection import complaints
+
+    found = []
+    for name, source in followed.items():
+        for text in await complaints(source):
+            said, _, remedy = text.partition("; ")
+            found.append(_finding(assembly, f"sources.{name}", said, remedy))
+    return found
 
 
 async def _ask_sinks(assembly: "Assembly") -> list[dict[str, Any]]:

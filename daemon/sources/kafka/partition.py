@@ -18,11 +18,30 @@ WINDOW, WINDOW_MIN = 100, 20
 class Message(Protocol):
     """What a consumer hands over."""
 
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes], ...]
+    @property
+    def offset(self) -> int:
+        """Its place in the partition."""
+        ...
+
+    @property
+    def timestamp(self) -> int:
+        """The producer's or the broker's, ms; -1 without."""
+        ...
+
+    @property
+    def key(self) -> bytes | None:
+        """What partitions it."""
+        ...
+
+    @property
+    def value(self) -> bytes | None:
+        """What it says; None for a tombstone."""
+        ...
+
+    @property
+    def headers(self) -> tuple[tuple[str, bytes], ...]:
+        """What is said about it."""
+        ...
 
 
 class Seen(NamedTuple):
