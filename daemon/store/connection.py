@@ -1,5 +1,6 @@
 """Opening an SQLite file the way the store needs it, and what its errors mean."""
 
+import errno
 import os
 import sqlite3
 from pathlib import Path
@@ -8,6 +9,7 @@ from daemon.store.base import StoreError
 
 BUSY_TIMEOUT_S = 1.0
 CACHE_KIB = 65_536
+REWRITE_BYTES = 1 << 20
 
 _REASONS = {
     sqlite3.SQLITE_BUSY: "busy",
@@ -54,13 +56,49 @@ def create_file(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise StoreError("down", f"{path}: {error.strerror}; name a place that samband may write to") from error
+    sync_names(path.parent)
+
+
+def sync_names(folder: Path) -> None:
+    """Makes the names of files in a folder durable (SQLite tries for its log, and does not mind when that fails).
+
+    Raises StoreError("down").
+    """
+    try:
+        directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(directory)
         finally:
             os.close(directory)
     except OSError as error:
-        raise StoreError("down", f"{path}: {error.strerror}; name a place that samband may write to") from error
+        raise StoreError("down", f"{folder}: {error.strerror}; {_REMEDIES['down']}") from error
+
+
+def rewrite(path: Path) -> None:
+    """Writes a file over itself and syncs it; nothing if there is none. Raises StoreError("down").
+
+    After a sync that failed the kernel shows what was written as though it were on disk, and a later
+    sync does not write it again (Linux). Whoever opens SQLite's log then, this process or the next,
+    would take a transaction for durable that is not, and build on it.
+    """
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StoreError("down", f"{path}: {error.strerror}; {_REMEDIES['down']}") from error
+    try:
+        offset = 0
+        while data := os.pread(file, REWRITE_BYTES, offset):
+            offset += os.pwrite(file, data, offset)
+        os.fsync(file)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise StoreError("full" if full else "down", f"{path}: {error.strerror}; see to the disk") from error
+    finally:
+        os.close(file)
 
 
 def open_writer(path: Path) -> sqlite3.Connection:
@@ -91,4 +129,5 @@ def set_up(connection: sqlite3.Connection) -> str:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA wal_autocheckpoint = 0")
     connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    connection.execute("PRAGMA schema_version").fetchone()  # The first to read opens the log, and makes it.
     return mode

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from daemon.store import writes
 from daemon.store.base import Batch, CommitUnknown, LiveRow, Recovered, StoreError
-from daemon.store.connection import create_file, open_writer, reason_of, set_up, text_of
+from daemon.store.connection import create_file, open_writer, reason_of, rewrite, set_up, sync_names, text_of
 from daemon.store.ledger import ADVANCE, AT, landed, standing, take, whole
 from daemon.store.lock import LockFile
 from daemon.store.migrate import prepare
@@ -147,6 +147,8 @@ class SqliteStore:
 
     # ---- the connection ------------------------------------------------------------------------------
     def _open_file(self) -> sqlite3.Connection:
+        real = self.path.resolve()
+        rewrite(real.with_name(real.name + "-wal"))
         return open_writer(self.path)
 
     def _ready(self) -> sqlite3.Connection:
@@ -156,6 +158,8 @@ class SqliteStore:
                 mode = set_up(connection)
                 if self._place is not None and mode != "wal":
                     raise StoreError("down", f"{self.path}: this file system cannot do SQLite's WAL; use a local disk")
+                if self._place is not None:
+                    sync_names(self.path.resolve().parent)
             except BaseException:
                 connection.close()
                 raise

@@ -1,13 +1,12 @@
 """Senders whose alerts bear a name of their own each, and who note what was answered, and on which connection."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import aiohttp
 
 from tests.counterparts.process import free_port
-from tests.durability.traced import Call
 from tests.integration.estate import alert
 from tests.integration.samband import Samband
 
@@ -66,16 +65,3 @@ class Load:
 def _alert(name: str) -> dict[str, object]:
     service = SERVICES[int(name[5:11]) % len(SERVICES)]
     return alert(name, ("critical", "warning")[int(name[5:11]) % 2], service=service, instance=f"{service}-1")
-
-
-def acknowledged(calls: Sequence[Call], answers: Sequence[Answer]) -> Iterator[tuple[Call, Answer]]:
-    """The call by which each 2xx left: the answers on a connection leave in the order in which they came in."""
-    left: dict[int, list[Answer]] = {}
-    for one in answers:
-        left.setdefault(one.port, []).append(one)
-    for call in calls:
-        if call.data.startswith(b"HTTP/1.1 ") and left.get(call.peer):
-            answer = left[call.peer].pop(0)
-            assert call.data[9:12] == str(answer.status).encode(), "the trace and the senders tell different stories"
-            if answer.status < 300:
-                yield call, answer

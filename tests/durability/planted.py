@@ -24,8 +24,8 @@ PLANTS = {
         "if row.attempts:",
     ),
     "what a failed sync left is trusted": (
-        "daemon/store/connection.py",
-        '    rewrite(path.with_name(path.name + "-wal"))\n',
+        "daemon/store/sqlite.py",
+        '        rewrite(real.with_name(real.name + "-wal"))\n',
         "",
     ),
 }

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.durability.load import Answer, acknowledged
+from tests.durability.load import Answer
 from tests.durability.planted import planted
 from tests.durability.scene import Scene, traced_scene
+from tests.durability.story import KEY, acknowledged, creates
 from tests.durability.traced import Call
 from tests.integration.samband import until
 
@@ -17,7 +18,6 @@ pytestmark = pytest.mark.integration
 
 MARKED = {"desk": "sending", "page": "sending", "hook": "sending", "pager": "waiting"}
 """How a row must stand on disk before its sink hears of it: a native one as the deciding transaction made it."""
-KEY = rb"samband-[0-9a-f]+-\d+"
 
 
 async def play(scene: Scene, requests: int = 30) -> list[Call]:
@@ -90,17 +90,6 @@ def connected_unmarked(calls: Sequence[Call], ports: Mapping[str, int]) -> list[
         if not min(_marks(calls, name).values(), default=float("inf")) < first:
             found.append(name)
     return found
-
-
-def creates(calls: Sequence[Call], port: int) -> Iterator[tuple[bytes, float]]:
-    """Key and begin of the first request to a sink that names each key: before it, the sink has nothing of it."""
-    seen = set()
-    for call in calls:
-        if call.name != "connect" and call.peer == port and not call.data.startswith(b"HTTP/1.1 "):
-            for key in re.findall(KEY, call.data):
-                if key not in seen:
-                    seen.add(key)
-                    yield key, call.begin
 
 
 def _marks(calls: Sequence[Call], sink: str) -> dict[bytes, float]:
