@@ -84,17 +84,22 @@ def pin(pid: int, core: int) -> None:
         os.sched_setaffinity(int(task), {core})
 
 
+async def start(process: Process) -> None:
+    """Starts it on its core; this process is on the other from then on."""
+    os.sched_setaffinity(0, {SERVER_CORE})
+    starting = asyncio.ensure_future(process.start())
+    await asyncio.sleep(0)  # By now it is forked, and inherits the core.
+    os.sched_setaffinity(0, {LOAD_CORE})
+    await starting
+    pin(process.pid, SERVER_CORE)
+
+
 @contextlib.asynccontextmanager
 async def running(name: str, process: Process, port: int) -> AsyncIterator[Server]:
     """The process on its core from its start on, and this one, which makes the load, on the other."""
     own = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {SERVER_CORE})  # What it starts inherits this.
     try:
-        await process.start()
-    finally:
-        os.sched_setaffinity(0, {LOAD_CORE} & own or own)
-    try:
-        pin(process.pid, SERVER_CORE)
+        await start(process)
         yield Server(name, process, port)
     finally:
         await process.stop()
@@ -127,9 +132,9 @@ async def samband(folder: Path, **changes: Any) -> AsyncIterator[Server]:
 
 
 @contextlib.asynccontextmanager
-async def alertmanager(folder: Path, receiver: dict[str, object] | None = None, **route: Any) -> AsyncIterator[Server]:
-    """Debian's Alertmanager on its core, told to use one; `route` are keys of its root route."""
-    process = Alertmanager(folder, receiver or {"webhook_configs": []}, route={**_ROUTE, **route})
+async def alertmanager(folder: Path, told: dict[str, object] | None = None, **route: Any) -> AsyncIterator[Server]:
+    """Debian's Alertmanager on its core, told to use one. told: its receiver; route: keys of its root route."""
+    process = Alertmanager(folder, told or {"webhook_configs": []}, route={**_ROUTE, **route})
     process.env = {"GOMAXPROCS": "1"}
     async with running("Alertmanager", process, int(process.url.rsplit(":", 1)[1])) as server:
         yield server

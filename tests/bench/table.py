@@ -85,7 +85,7 @@ def percentile(figures: Sequence[float], per_cent: float) -> float:
 
 def milliseconds(seconds: Sequence[float]) -> str:
     """p50 and p99."""
-    return f"{percentile(seconds, 50) * 1e3:.1f} / {percentile(seconds, 99) * 1e3:.1f}"
+    return f"{percentile(seconds, 50) * 1e3:.2f} / {percentile(seconds, 99) * 1e3:.1f}"
 
 
 def machine(folder: Path) -> str:

@@ -11,8 +11,8 @@ from tests.counterparts.process import Process, free_port, program
 class Alertmanager(Process):
     """One Alertmanager without a cluster that tells a single receiver, quickly.
 
-    `receiver` is what stands under its name, for instance `{"webhook_configs": [{"url": …}]}`. route: what
-    is to stand otherwise in the root route.
+    `receiver` is what stands under its name, for instance `{"webhook_configs": [{"url": …}]}`. A second receiver,
+    `nobody`, tells nobody. route: what is to stand otherwise in the root route.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Alertmanager(Process):
             **(route or {}),
         }
         # JSON is YAML, and cannot be indented wrongly.
-        config.write_text(json.dumps({"route": root, "receivers": [{"name": "test", **receiver}]}))
+        config.write_text(json.dumps({"route": root, "receivers": [{"name": "test", **receiver}, {"name": "nobody"}]}))
 
 
 async def amtool(url: str, *arguments: str) -> str:
