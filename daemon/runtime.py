@@ -157,8 +157,7 @@ class Runtime:
             self._buffer.positions.clear()
             return self._add(fresh, letters=letters, patient=True, positions=positions)
         self._buffer.positions.update(positions)
-        flight = self._carrier.flight
-        return asyncio.shield(flight.landed) if flight is not None else asyncio.sleep(0)
+        return asyncio.sleep(0)
 
     def _sifted(self, alerts: Sequence[ParsedAlert], received: Iterable[int]) -> list[AnyRecord]:
         """The alerts that change something; the others go into the refresh buffer."""

@@ -28,6 +28,7 @@ from daemon.settings.sources import AlertmanagerSource, KafkaSource, PagerDutyEv
 from daemon.settings.sources import Source as SourceSettings
 from daemon.sources.formats.base import RESOLVE_TIMEOUT_MS
 from daemon.sources.formats.pagerduty_events import Route
+from daemon.sources.kafka.sources import forms_of
 from daemon.sources.receiver import Haul, Unavailable
 from daemon.sources.senders import Source
 from daemon.store.base import DeadLetter
@@ -100,7 +101,7 @@ class Receiver:
         now = self._runtime.now_ms()
         letters = [DeadLetter(now, one.source, one.reason, one.raw) for one in haul.letters]
         try:
-            return self._runtime.follow(haul.positions, haul.alerts, haul.received, letters, haul.records)
+            return _durable(self._runtime.follow(haul.positions, haul.alerts, haul.received, letters, haul.records))
         except NotDurable as error:
             raise Unavailable(error.retry_after_s, error.reason) from None
 
@@ -136,6 +137,13 @@ class Receiver:
             raise Unavailable(error.retry_after_s, error.reason) from None
 
 
+async def _durable(done: Awaitable[object]) -> None:
+    try:
+        await done
+    except NotDurable as error:
+        raise Unavailable(error.retry_after_s, error.reason) from None
+
+
 def sources(assembly: Assembly) -> dict[str, Source]:
     """The sources as the intake asks for them, by name."""
     return {
@@ -147,6 +155,7 @@ def sources(assembly: Assembly) -> dict[str, Source]:
             one.replica_labels,
             one.resolve_timeout if isinstance(one, AlertmanagerSource) else RESOLVE_TIMEOUT_MS,
             routes=_routes(name, one),
+            topics=forms_of(one) if isinstance(one, KafkaSource) else {},
         )
         for name, one in assembly.sources.items()
     }

@@ -9,6 +9,8 @@ from daemon.core.model.alert import ParsedAlert
 from daemon.core.records import AlertSeen, decode_records
 from daemon.sources.formats.base import Context, Format, Parsed, Unreadable
 from daemon.sources.formats.registry import FORMATS, HOOKS
+from daemon.sources.kafka.messages import FORMATS as MESSAGES
+from daemon.sources.kafka.messages import TopicForm, read
 from daemon.sources.senders import Source
 
 QUARANTINED = "quarantined:"
@@ -29,6 +31,7 @@ def read_again(source: Source | None, reason: str, raw: bytes, now_ms: int) -> P
         resolve_timeout_ms=source.resolve_timeout_ms,
     )
     forms: list[Format] = [table[source.type] for table in (FORMATS, HOOKS) if source.type in table]
+    forms += _of_topic(source, reason)
     failure = Unreadable(f"a source of type {source.type} has no form that could be read again; drop this", "type", 422)
     best = Parsed([])
     for body in (raw, _as_array(raw)):
@@ -45,6 +48,28 @@ def read_again(source: Source | None, reason: str, raw: bytes, now_ms: int) -> P
     if not best.alerts:
         raise failure
     return best
+
+
+class _Topic:
+    """The form of a topic's messages, as far as it can be read without their headers."""
+
+    resolves = True
+
+    def __init__(self, form: TopicForm) -> None:
+        self.name, self._form = form.format, form
+
+    def parse(self, body: bytes, context: Context) -> Parsed:
+        """See `Format`."""
+        return read(body, (), self._form, context)
+
+
+def _of_topic(source: Source, reason: str) -> list[Format]:
+    """How a letter may be read that stood in a topic, which its reason begins with."""
+    form = source.topics.get(reason.partition("/")[0])
+    if form is None:
+        return []
+    names = dict.fromkeys([form.format, *MESSAGES, "cloudevents"])
+    return [_Topic(msgspec.structs.replace(form, format=name)) for name in names if name != "header"]
 
 
 def _of_records(raw: bytes) -> list[ParsedAlert]:

@@ -66,7 +66,7 @@ class LogReceiver(Protocol):
     def follow(self, haul: Haul) -> Awaitable[object]:
         """Takes it, in the order of calls, or raises Unavailable at once; durable when the awaitable is done.
 
-        The awaitable raises Unavailable when samband stops before.
+        The awaitable raises Unavailable when samband stops before, or the store refuses it for good.
         """
         ...
 

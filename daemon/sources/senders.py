@@ -11,6 +11,7 @@ from daemon.sources.answers import Answer
 from daemon.sources.formats.base import RESOLVE_TIMEOUT_MS, Format
 from daemon.sources.formats.pagerduty_events import Route
 from daemon.sources.formats.registry import FORMATS, HOOKS
+from daemon.sources.kafka.messages import TopicForm
 
 AM_ALERTS = "/api/v2/alerts"
 NATIVE_ALERTS = "/api/v1/alerts"
@@ -19,9 +20,10 @@ SOURCES_PREFIX = "/sources/"
 
 
 class Source(msgspec.Struct, frozen=True):
-    """One configured source that speaks HTTP. tokens: their digests (`access.digest`); none: it is open.
+    """One configured source. tokens: their digests (`access.digest`); none: it is open.
 
-    routes: PagerDuty's routing keys, as digests, and what each stands for.
+    routes: PagerDuty's routing keys, as digests, and what each stands for. topics: those of Kafka that it
+    follows, and how they are read.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Source(msgspec.Struct, frozen=True):
     ignored: tuple[str, ...] = ("prometheus_replica", "replica")
     resolve_timeout_ms: int = RESOLVE_TIMEOUT_MS
     routes: tuple[tuple[bytes, Route], ...] = ()
+    topics: Mapping[str, TopicForm] = {}
 
 
 class Request(msgspec.Struct):

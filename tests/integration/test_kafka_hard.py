@@ -189,6 +189,21 @@ async def test_when_nothing_can_be_read_it_stops_and_says_so(kafka: Broker, path
         await until(lambda: "SambandKafkaStopped" not in following.said(), "and all is well")
 
 
+async def test_alerts_over_the_quota_of_the_source_are_kept_and_ends_pass(kafka: Broker, path: Path) -> None:
+    topic = await kafka.create_topic()
+    limits = LIMITS.model_copy(update={"open_alerts_max": 3})
+    bad = b"[" + native(8) + b"," + native(9) + b"]"
+    async with Following(path, {"brokers": [kafka.address], "topic": topic}, limits) as following:
+        await kafka.produce(topic, [native(1), native(2), native(3)])
+        await following.until_open(*down(1, 2, 3))
+        await kafka.produce(topic, [bad, native(1, status="resolved"), native(2, severity="critical")])
+        await following.until_open(*down(2, 3))
+        await following.until_done(6)
+    assert [(reason.split(" (")[0], raw) for reason, raw in following.letters()] == [
+        (f"{topic}/0 at 3: the source has 3 alerts open", bad)
+    ]
+
+
 async def test_a_message_of_ten_megabytes_and_messages_without_headers(kafka: Broker, path: Path) -> None:
     topic = await kafka.create_topic(max_message_bytes=str(20 * 1024 * 1024))
     many = [{"name": "Down", "resource": f"r{number}", "summary": "x" * 3000} for number in range(3_500)]

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from daemon.settings.limits import LIMITS
+from daemon.sources.again import read_again
 from daemon.sources.formats.base import Context, Parsed, Unreadable
 from daemon.sources.kafka.messages import TopicForm, read, without_secrets
+from daemon.sources.senders import Source
 
 NOW = 1_795_600_000_000
 NATIVE = {"name": "Down", "severity": "error", "resource": "r1"}
@@ -131,3 +133,13 @@ def test_no_routing_key_is_kept(text: str) -> None:
 def test_what_holds_none_is_kept_as_it_is() -> None:
     raw = json.dumps(NATIVE).encode()
     assert without_secrets("native", raw) is raw
+
+
+@pytest.mark.parametrize(("form", "raw"), [("header", NATIVE), ("native", [NATIVE]), ("cloudevents", EVENT)])
+def test_a_dead_letter_is_read_again_as_its_topic_is(form: str, raw: Any) -> None:
+    source = Source("mainframe", "kafka", topics={"alerts": TopicForm(form, {"site": "north"})})
+    body = json.dumps(raw).encode()
+    found = read_again(source, "alerts/3 at 12: not JSON", body, NOW)
+    assert [(one.name, json.loads(one.labels)) for one in found.alerts] == [("Down", {"site": "north"})]
+    with pytest.raises(Unreadable):
+        read_again(source, "others/3 at 12: not JSON", body, NOW)

@@ -80,8 +80,10 @@ class Follower:
                     async with Link(self.source, self._heard) as link:
                         pause = RETRY_FIRST_S
                         await self._use(link)
-                except Unavailable:
-                    return
+                except Unavailable as error:
+                    if error.reason == "stopping":
+                        return
+                    self._in_trouble(f"what it read cannot be written: {error.reason}; see the dead letters")
                 except (Unreachable, *TROUBLES) as error:
                     self._in_trouble(str(error) if isinstance(error, Unreachable) else told(error, self._heard))
                 self._connected = False

@@ -40,7 +40,7 @@ class _Load:
     def __init__(self) -> None:
         self.alerts: list[ParsedAlert] = []
         self.received: list[int] = []
-        self.whose: list[tuple[Partition, Message]] = []
+        self.whose: list[tuple[int, Partition, Message]] = []
         self.letters: list[Unread] = []
         self.letter_bytes = 0
         self.ends: dict[Partition, Message | None] = {}
@@ -60,11 +60,21 @@ class Hauling:
     """Takes messages of one source in. copying: set while there is a connection."""
 
     def __init__(self, sender: Sender, receiver: LogReceiver) -> None:
-        self.sender, self._receiver = sender, receiver
+        self._sender, self._receiver = sender, receiver
         self.copying: Copying | None = None
         self._load = _Load()
         self._flying: deque[asyncio.Task[None]] = deque()
         self._slice = 0
+        self._context: Context | None = None
+
+    @property
+    def sender(self) -> Sender:
+        """How messages are read."""
+        return self._sender
+
+    @sender.setter
+    def sender(self, sender: Sender) -> None:
+        self._sender, self._context = sender, None
 
     async def take(self, partition: Partition, messages: Sequence[Message]) -> bool:
         """Parses the messages, and hands over what is full. False: the partition must not be read on now.
@@ -73,8 +83,7 @@ class Hauling:
         """
         now, form = self._receiver.now_ms(), self.sender.topics[partition.key.topic]
         for message in messages:
-            readable = await self._one(partition, message, form, now)
-            if not readable:
+            if not await self._one(partition, message, form, now):
                 return False
             self._slice += 1
             if self._slice >= SLICE:
@@ -144,9 +153,13 @@ class Hauling:
             if not partition.judge(outcome != "unreadable"):
                 partition.stopped = fault.reason if fault is not None else outcome
                 return False
-            await self._gather(partition, message, parsed, heard)
+            if partition.taken or len(self._load.alerts) + len(parsed.alerts) > HAUL_ALERTS:
+                await self._gather(partition, message, parsed, heard)
+            elif parsed.alerts:
+                self._add(partition, message, parsed.alerts, heard)
             if fault is not None:
                 self._bury(partition, message, form, fault)
+            self._load.skewed += parsed.skewed
         partition.passed(message)
         load, key = self._load, (partition.key.topic, outcome)
         load.ends[partition] = message
@@ -157,13 +170,15 @@ class Hauling:
 
     def _parsed(self, value: bytes, message: Message, form: TopicForm, received: int) -> tuple[Parsed, Rejected | None]:
         """The alerts, and what could not be read: the message, or some of its items as one."""
-        sender = self.sender
+        sender = self._sender
         if len(value) > sender.limits.body_bytes_max:
             most = f"{sender.limits.body_bytes_max} bytes (limits.body_bytes_max)"
             return _NOTHING, Rejected(0, f"{len(value)} bytes are more than {most}", "too_large", value)
-        context = Context(
-            sender.name, received, "", sender.ignored, sender.resolve_timeout_ms, sender.resolves, 0, sender.limits
-        )
+        context = self._context
+        if context is None or context.received_ms != received:
+            ignored, timeout = sender.ignored, sender.resolve_timeout_ms
+            context = Context(sender.name, received, "", ignored, timeout, sender.resolves, 0, sender.limits)
+            self._context = context
         try:
             parsed = read(value, message.headers, form, context)
         except Unreadable as error:
@@ -177,7 +192,6 @@ class Hauling:
     async def _gather(self, partition: Partition, message: Message, parsed: Parsed, heard: int) -> None:
         """Adds the alerts; of a message with many, so many at a time as a haul takes, each with its position."""
         alerts = parsed.alerts[partition.taken :] if partition.taken else parsed.alerts
-        self._load.skewed += parsed.skewed
         while len(self._load.alerts) + len(alerts) > HAUL_ALERTS:
             room = HAUL_ALERTS - len(self._load.alerts)
             if len(alerts) <= HAUL_ALERTS:
@@ -194,7 +208,7 @@ class Hauling:
         load, count = self._load, len(alerts)
         load.alerts += alerts
         load.received += [heard] * count
-        load.whose += [(partition, message)] * count
+        load.whose.append((count, partition, message))
         self._slice += count
 
     def _bury(self, partition: Partition, message: Message, form: TopicForm, fault: Rejected) -> None:
@@ -214,8 +228,9 @@ class Hauling:
             return
         kept = set(map(id, taken))
         over: dict[tuple[Partition, int], Message] = {}
-        whole = zip(load.alerts, load.received, load.whose, strict=True)
-        load.alerts, load.received, load.whose = [], [], []
+        whose = ((partition, message) for count, partition, message in load.whose for _ in range(count))
+        whole = zip(load.alerts, load.received, whose, strict=True)
+        load.alerts, load.received = [], []
         for alert, heard, (partition, message) in whole:
             if id(alert) in kept:
                 load.alerts.append(alert)

@@ -84,7 +84,7 @@ class Partition:
         self._answer: tuple[int, int] | None = None
         self._heard = self.level_at
         self._outcomes: deque[bool] = deque(maxlen=WINDOW)
-        self._failed = 0
+        self._failed = self._clean = 0
 
     # ---- positions -------------------------------------------------------------------------------
     def position(self) -> Position:
@@ -149,13 +149,22 @@ class Partition:
     # ---- is it worth reading on -----------------------------------------------------------------------
     def judge(self, readable: bool) -> bool:
         """Notes whether a message could be read; False when too many of the last could not, this one among them."""
+        if readable and not self._failed:
+            self._clean = min(self._clean + 1, WINDOW)
+            return True
+        if self._clean:
+            self._outcomes.extend([True] * self._clean)
+            self._clean = 0
         if len(self._outcomes) == WINDOW:
             self._failed -= not self._outcomes[0]
         self._outcomes.append(readable)
         self._failed += not readable
+        if not self._failed:
+            self._clean = len(self._outcomes)
+            self._outcomes.clear()
         return readable or len(self._outcomes) < WINDOW_MIN or self._failed * 2 <= len(self._outcomes)
 
     def start_over(self) -> None:
         """Whatever could not be read before is forgotten."""
         self._outcomes.clear()
-        self._failed = 0
+        self._failed = self._clean = 0

@@ -82,8 +82,11 @@ def sender_of(name: str, source: KafkaSource, limits: Limits) -> Sender:
         ignored=source.replica_labels,
         resolves=source.resolves,
         resolve_timeout_ms=source.resolve_timeout,
-        topics={
-            topic: TopicForm(one.format or "native", one.labels, one.types) for topic, one in source.followed.items()
-        },
+        topics=forms_of(source),
         limits=limits,
     )
+
+
+def forms_of(source: KafkaSource) -> dict[str, TopicForm]:
+    """How the messages of each of its topics are read."""
+    return {topic: TopicForm(one.format or "native", one.labels, one.types) for topic, one in source.followed.items()}
