@@ -92,7 +92,7 @@ def move(
         with (
             stopping(f"{source.name} to {name}"),
             source.alone(),
-            source.reading().connect() as old,
+            source.writing().connect() as old,
             target.alone(),
             target.refilled(force=False) as new,
         ):

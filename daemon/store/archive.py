@@ -105,7 +105,7 @@ def rows_of(connection: Connection, name: str, columns: Sequence[str]) -> Counte
     key = inspect(connection).get_pk_constraint(name)["constrained_columns"]
     names, order = (", ".join(f'"{one}"' for one in some) for some in (columns, key))
     query = text(f"SELECT {names} FROM {name} ORDER BY {order}")  # noqa: S608  (names of our own tables)
-    found = connection.execution_options(yield_per=ROWS_AT_ONCE).execute(query)
+    found = connection.execute(query, execution_options={"yield_per": ROWS_AT_ONCE})
     return Counted(columns, found)
 
 

@@ -1,10 +1,12 @@
 """Who holds a scope: a text that a person understands, and that a successor on the same machine can check."""
 
 import os
+import re
 import socket
 from pathlib import Path
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
+_FORM = re.compile(r"process (?P<pid>\d+) on .*\((?P<place>[^, ]+), (?P<began>\d+)\)")
 
 
 def me() -> str:
@@ -14,19 +16,20 @@ def me() -> str:
 
 def pid_of(holder: str) -> int:
     """The number of the holding process, 0 when the text has none."""
-    word = holder.removeprefix("process ").partition(" ")[0]
-    return int(word) if word.isdigit() else 0
+    found = _FORM.match(holder)
+    return int(found["pid"]) if found else 0
 
 
 def is_here(holder: str) -> bool:
     """Whether the holder is a process of this machine (and of this container), so that `is_gone` knows."""
-    return _BOOT.exists() and f"({_here()}, " in holder
+    found = _FORM.match(holder)
+    return found is not None and found["place"] == _here() != "?"
 
 
 def is_gone(holder: str) -> bool:
     """Whether the holder was a process of this machine and has ended."""
-    began = holder.rpartition(", ")[2].rstrip(")")
-    return is_here(holder) and _began(pid_of(holder)) != began
+    found = _FORM.match(holder)
+    return is_here(holder) and found is not None and _began(int(found["pid"])) != found["began"]
 
 
 def _here() -> str:

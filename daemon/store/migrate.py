@@ -118,7 +118,9 @@ def _revision_of_postgresql(connection: "psycopg.Connection[tuple[Any, ...]]") -
 def definitions(database: Literal["sqlite", "postgresql"]) -> list[str]:
     """The statements that make a new database of that kind."""
     kind: Dialect = {"sqlite": sqlite.dialect, "postgresql": postgresql.dialect}[database]()
-    found = ["CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"]
+    # As Alembic makes it.
+    key = "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)"
+    found = [f"CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, {key})"]
     for table in metadata.sorted_tables:
         found.append(str(CreateTable(table).compile(dialect=kind)))
         found.extend(str(CreateIndex(index).compile(dialect=kind)) for index in sorted(table.indexes, key=str))

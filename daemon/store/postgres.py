@@ -19,8 +19,7 @@ from daemon.store.postgres_lease import CLAIMS, NOW_MS, await_turn, call, free, 
 from daemon.store.postgres_session import Session, error_of, name_of, reason_of
 
 LEASE_S = 30.0
-HEARTBEAT_S = 5.0
-"""How long a lease runs, and how often an idle daemon prolongs it. A commit prolongs it too."""
+"""How long a lease runs. A commit prolongs it, and an idle daemon's housekeeping once a tenth of it is over."""
 
 KEPT_BYTES, KEPT_BATCHES = 32 * 1024 * 1024, 512
 """How much of what was committed is kept, for a database that loses it."""
@@ -248,7 +247,7 @@ class PostgresStore:
     # ---- the lease ----------------------------------------------------------------------------------
     def tidy(self, idle: bool) -> None:
         """Prolongs the lease when no commit has for a while."""
-        if self._held_until - self._lease_s + HEARTBEAT_S > _boot_s() + 0.5:
+        if self.held_s() > 0.9 * self._lease_s:
             return
         for number, epoch in self._scopes.values():
             try:

@@ -114,7 +114,7 @@ class Postgres:
         import psycopg
 
         with psycopg.connect(self.dsn, autocommit=True) as connection:
-            cursor = connection.execute(sql, values)
+            cursor = connection.execute(sql, values or None)
             return cursor.fetchall() if cursor.description else []
 
     def tail(self) -> str:

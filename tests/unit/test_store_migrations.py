@@ -5,13 +5,17 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
 
 import daemon.store.migrations
-from daemon.store.migrate import engine_of, prepare, upgrade
+from daemon.store.base import StoreError
+from daemon.store.migrate import engine_of, migrate, prepare, upgrade
+from daemon.store.places import PostgresqlPlace
 from daemon.store.schema import HEAD, metadata
 from daemon.store.sqlite import SqliteStore
 
@@ -46,6 +50,62 @@ def test_the_migrations_leave_nothing_to_do(tmp_path: Path) -> None:
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     engine.dispose()
+
+
+@pytest.mark.parametrize("revision", ["0001", "0002"])
+def test_postgresql_goes_the_same_way_forward_with_what_it_holds(postgresql: str, revision: str) -> None:
+    place = PostgresqlPlace(postgresql, Path())
+    engine = place.writing()
+    with engine.begin() as connection:
+        migrate(connection, revision)
+        connection.execute(
+            text(
+                "INSERT INTO scope (name, epoch, seq, now_ms, next_id, next_number, policy, mode, build, positions,"
+                " holder, lease_until) VALUES ('default', 7, 3, 1, 1, 4, 'd', 'live', 'old', '', '', 0)"
+            )
+        )
+        connection.execute(text("INSERT INTO live VALUES (5, 1, 5, 0, '', '')"))
+    with pytest.raises(StoreError, match="db upgrade"):
+        place.open("test")
+    with place.alone():
+        assert upgrade(engine) == HEAD
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection, opts=ALL), metadata) == []
+    engine.dispose()
+    with closing(place.open("test")) as store:
+        found = store.claim("default", 1_780_000_000_000)
+        assert (found.seq, found.next_number, [row.id for row in found.live]) == (3, 4, [5])
+
+
+def test_a_new_postgresql_database_has_the_tables_of_the_migrations(postgresql: str) -> None:
+    place = PostgresqlPlace(postgresql, Path())
+    place.open("test").close()
+    engine = place.writing()
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection, opts=ALL), metadata) == []
+        made = postgresql_shape(connection)
+        connection.rollback()
+    with engine.begin() as connection:
+        for table in reversed(metadata.sorted_tables):
+            table.drop(connection)
+        connection.execute(text("DROP TABLE alembic_version"))
+        migrate(connection)
+    with engine.connect() as connection:
+        assert postgresql_shape(connection) == made
+    engine.dispose()
+
+
+ALL = {"compare_type": True, "compare_server_default": True}
+
+
+def postgresql_shape(connection: Connection) -> list[tuple[object, ...]]:
+    """Every column and every index of the schema."""
+    columns = text(
+        "SELECT table_name, column_name, data_type, is_nullable, column_default IS NOT NULL"
+        " FROM information_schema.columns WHERE table_schema = current_schema() ORDER BY 1, 2"
+    )
+    indexes = text("SELECT tablename, indexdef FROM pg_indexes WHERE schemaname = current_schema() ORDER BY 1, 2")
+    return [tuple(row) for query in (columns, indexes) for row in connection.execute(query)]
 
 
 def test_upgrading_again_changes_nothing_and_the_daemon_takes_it(tmp_path: Path) -> None:
