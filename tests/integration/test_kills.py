@@ -56,10 +56,16 @@ class Monitoring:
         return not self._to_come and len(self.accepted) == 184 + 3 * len(LONELY)
 
 
+@pytest.mark.parametrize("store", ["sqlite", "postgresql"])
 @pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(2, 30))])
-async def test_kills_at_random_moments(start_samband: StartSamband, sinks: Sinks, seed: int) -> None:
+async def test_kills_at_random_moments(
+    request: pytest.FixtureRequest, start_samband: StartSamband, sinks: Sinks, seed: int, store: str
+) -> None:
     luck = random.Random(seed)
-    samband = await start_samband()
+    where: dict[str, Any] = {}
+    if store == "postgresql":
+        where = {"store": {"type": "postgresql", "dsn": request.getfixturevalue("postgresql")}}
+    samband = await start_samband(**where)
     monitoring = Monitoring(samband)
     for sink in sinks.all:
         sink.misbehave("slow", seconds=SLOW_S, times=10_000)
