@@ -11,6 +11,7 @@ import pytest
 
 from daemon.settings.kafka import KafkaSource
 from daemon.settings.limits import LIMITS
+from daemon.sources.kafka import follower
 from daemon.sources.kafka.connection import complaints
 from tests.counterparts.fixtures import StartKafka
 from tests.counterparts.kafka import Broker
@@ -123,6 +124,23 @@ async def test_a_topic_that_is_made_anew_while_it_is_read_is_noticed(kafka: Brok
         await kafka.produce(topic, [native(number) for number in range(10, 18)])
         await following.until_open(*down(*range(5), *range(10, 18)), within_s=90)
         await until(lambda: "SambandKafkaTopicMissing" not in following.said(), "it is not missing any more")
+
+
+async def test_a_log_that_was_cut_short_goes_on_where_it_was_cut(kafka: Broker, path: Path) -> None:
+    """As an unclean election leaves it: another end, and a beginning that is as old as before."""
+    topic = await kafka.create_topic(retention_ms="-1")
+    now = int(time.time() * 1000)
+    await kafka.produce(topic, [native(number) for number in range(5)], at_ms=now)
+    following = Following(path, {"brokers": [kafka.address], "topic": topic})
+    async with following:
+        await following.until_done(5)
+    await kafka.delete_topic(topic)
+    await kafka.create_topic(name=topic, retention_ms="-1")
+    await kafka.produce(topic, [native(90), native(91)], at_ms=now - 60 * MINUTE)
+    await kafka.produce(topic, [native(5)], at_ms=now + 1)
+    async with following:
+        await following.until_open(*down(*range(6)))
+        assert "was cut short; reading goes on at offset 2" in following.said()["SambandKafkaLost"]
 
 
 async def test_what_retention_took_unread_is_said(kafka: Broker, path: Path) -> None:
@@ -268,18 +286,23 @@ async def test_what_an_alert_and_its_end_say_no_time_for_happened_in_the_order_o
 # ---- brokers -----------------------------------------------------------------------------------------------------
 
 
-async def test_it_waits_for_its_broker_and_goes_on_after_each_restart(start_kafka: StartKafka, path: Path) -> None:
+async def test_it_waits_for_its_broker_and_goes_on_after_each_restart(
+    start_kafka: StartKafka, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follower, "DOWN_MS", 3_000)
     broker = await start_kafka()
     topic = await broker.create_topic(2)
     await broker.stop()
     async with Following(path, {"brokers": [broker.address], "topic": topic}) as following:
         await until(following.trouble, "it says what is wrong")
         assert "no broker is reached" in following.trouble()
+        await until(lambda: "no broker is reached" in following.said().get("SambandKafkaUnreachable", ""), "it is said")
         for turn in range(2):
             await broker.start()
             await broker.produce(topic, [native(number) for number in range(turn * 50, turn * 50 + 50)])
             await following.until_open(*down(*range(turn * 50 + 50)), within_s=90)
             assert following.trouble() == ""
+            await until(lambda: "SambandKafkaUnreachable" not in following.said(), "which is over")
             await (broker.kill() if turn else broker.stop())
         await until(lambda: len(following.behind()) == 2, "it knows that it has not read to the end", 60)
 
