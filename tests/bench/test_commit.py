@@ -11,7 +11,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from sqlalchemy import Column, MetaData, Table
+from sqlalchemy import Column, MetaData
+from sqlalchemy import Table as SqlTable
 
 from daemon.committing import SWITCH_INTERVAL_S
 from daemon.core.effects import Noted, Send
@@ -95,7 +96,7 @@ def bare(path: Path) -> Callable[[Batch], None]:
     connection = open_writer(create(path))
     set_up(connection)
     connection.execute("CREATE TABLE bare (id INTEGER PRIMARY KEY, image BLOB, extra BLOB)")
-    statement = insert(Table("bare", MetaData(), *(Column(name) for name in ("id", "image", "extra"))))
+    statement = insert(SqlTable("bare", MetaData(), *(Column(name) for name in ("id", "image", "extra"))))
     counter = itertools.count(1)
 
     def append(batch: Batch) -> None:
@@ -130,7 +131,7 @@ def test_cpu_of_a_transaction_per_alert(
     table.add(
         Line(PART, f"CPU per new alert, batch {size}, checkpoints included", f"{cost:.1f} µs", goal=goal, met=met)
     )
-    table.check(PART)
+    table.check()
 
 
 @pytest.mark.parametrize("size", [64, 1000])
@@ -160,7 +161,7 @@ def test_a_commit_beside_decoding(store: SqliteStore, table: Table, size: int) -
     what, shown = f"beside decoding, batch {size} (idle: {idle * 1e3:.2f} ms)", f"{beside * 1e3:.2f} ms"
     ratio, met = f"{beside / idle:.2f}×", beside <= BESIDE_MAX * idle
     table.add(Line(BESIDE, what, shown, ratio=ratio, goal=f"≤ {BESIDE_MAX:g}× idle", met=met))
-    table.check(BESIDE)
+    table.check()
 
 
 def _decode(decoder: "msgspec.json.Decoder[list[AlertSeen]]", body: bytes, stop: threading.Event) -> None:

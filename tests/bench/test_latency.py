@@ -189,7 +189,7 @@ async def test_from_the_post_to_the_sink(tmp_path: Path, table: Table, kind: str
             for where, busy in (("idle", False), ("beside 5,000 alerts/s", True)):
                 found = await compare(probes, ours, theirs, tmp_path, busy=busy)
                 note(table, f"{kind} sink, {where}", found, syncs)
-    table.check(PART)
+    table.check()
 
 
 def note(table: Table, what: str, found: Found, syncs: int) -> None:

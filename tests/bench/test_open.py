@@ -43,7 +43,7 @@ async def test_memory_per_open_alert(tmp_path: Path, table: Table) -> None:
     ours, theirs = found
     shown = f"{ours:.2f} KiB", f"{theirs:.2f} KiB"
     table.add(Line(MEMORY, "each", *shown, f"{ours / theirs:.2f}×", f"≤ {KIB_AT_MOST:g} KiB", ours <= KIB_AT_MOST))
-    table.check(MEMORY)
+    table.check()
 
 
 async def test_cost_by_how_many_are_open(tmp_path: Path, table: Table) -> None:
@@ -59,7 +59,7 @@ async def test_cost_by_how_many_are_open(tmp_path: Path, table: Table) -> None:
                 for count in OPEN if number % 2 else reversed(OPEN):
                     await sides[count].slice(number, CONNECTIONS)
             note(table, kind, sides)
-    table.check(FLAT)
+    table.check()
 
 
 def new(servers: dict[int, Server]) -> dict[int, Side]:
