@@ -50,15 +50,19 @@ class Call:
 
 
 class Traced(Samband):
-    """A daemon of which strace keeps a record in `trace`. inject: what strace does to its calls (`--inject`)."""
+    """A daemon of which strace keeps a record in `trace`.
+
+    inject: what strace does to its calls (`--inject`). sockets: whether they are recorded too. detachable:
+    the daemon goes on when strace is ended. plain: its command without strace.
+    """
 
     def __init__(self, folder: Path, config: dict[str, Any], env: dict[str, str] | None = None) -> None:
         super().__init__(folder, config)
         self.env = env
-        self._plain, self._turn = self.command, 0
+        self.plain, self._turn = self.command, 0
         self.trace = folder / "trace.0"
         self.inject: Sequence[str] = ()
-        self.sockets = True
+        self.sockets, self.detachable = True, False
 
     async def start(self) -> None:
         """See `Process.start`; each start has a trace of its own."""
@@ -67,9 +71,17 @@ class Traced(Samband):
         calls = f"{FILES},{SOCKETS}" if self.sockets else FILES
         # -D: the daemon stays our child, so that signals reach it.
         options = ["-D", "-f", "-qqq", "-yy", "-xx", "-s", str(STRING_BYTES_MAX), "-e", f"trace={calls}"]
-        options += ["--seccomp-bpf", *(f"--inject={one}" for one in self.inject)]
-        self.command = [program("strace"), *options, "-o", str(self.trace), *self._plain]
+        # A filter in the kernel makes it fast, and stays when strace goes.
+        options += [] if self.detachable else ["--seccomp-bpf"]
+        options += [f"--inject={one}" for one in self.inject]
+        self.command = [program("strace"), *options, "-o", str(self.trace), *self.plain]
         await super().start()
+
+    @property
+    def tracer(self) -> int:
+        """The process id of strace."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(next(line.split()[1] for line in status.splitlines() if line.startswith("TracerPid:")))
 
     @property
     def traces(self) -> list[Path]:
