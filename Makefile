@@ -56,7 +56,7 @@ simulate: $(VENV)/dev.stamp ## the simulation with SEEDS seeds, or with one: SEE
 
 soak: $(VENV)/dev.stamp ## kills and faults for a long time
 	tools/counterparts
-	$(PYTEST) -m soak -p no:xdist -p no:benchmark tests
+	$(PYTEST) -m soak -o faulthandler_timeout=14400 -p no:xdist -p no:benchmark tests
 
 kafka-up: $(VENV)/dev.stamp ## a Kafka broker to try things with, on port PORT (9092); Ctrl-C ends it
 	tools/counterparts
