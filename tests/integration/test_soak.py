@@ -70,12 +70,23 @@ class Counted:
     requests: int
 
 
-@pytest.mark.parametrize("rounds", [2, pytest.param(ROUNDS, marks=pytest.mark.soak)])
+@pytest.mark.parametrize(
+    ("rounds", "store"),
+    [(2, "sqlite"), *(pytest.param(ROUNDS, store, marks=pytest.mark.soak) for store in ("sqlite", "postgresql"))],
+)
 async def test_kills_under_load_lose_nothing_and_double_nothing(
-    tmp_path: Path, sinks: Sinks, capsys: pytest.CaptureFixture[str], rounds: int
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    sinks: Sinks,
+    capsys: pytest.CaptureFixture[str],
+    rounds: int,
+    store: str,
 ) -> None:
     luck = random.Random(rounds)
-    async with FakeWebhook() as hook, _daemon(tmp_path, sinks, hook) as samband:
+    where: dict[str, Any] = {}
+    if store == "postgresql":
+        where = {"store": {"type": "postgresql", "dsn": request.getfixturevalue("postgresql")}}
+    async with FakeWebhook() as hook, _daemon(tmp_path, sinks, hook, where) as samband:
         monitoring = Monitoring(samband)
         fakes = {"pager": sinks.pager, "desk": sinks.desk, "page": sinks.page, "hook": hook}
         said: list[list[dict[str, Any]]] = []
@@ -107,10 +118,10 @@ async def test_kills_under_load_lose_nothing_and_double_nothing(
 
 
 @contextlib.asynccontextmanager
-async def _daemon(folder: Path, sinks: Sinks, hook: FakeWebhook) -> AsyncIterator[Samband]:
+async def _daemon(folder: Path, sinks: Sinks, hook: FakeWebhook, where: dict[str, Any]) -> AsyncIterator[Samband]:
     everybody = {**sinks.config(), "hook": {"type": "webhook", "url": f"{hook.url}/in"}}
     rules = [{"when": 'priority=~"P1|P2"', "to": list(everybody)}]
-    config = configuration(sinks, sinks=everybody, policies=rules)
+    config = configuration(sinks, sinks=everybody, policies=rules, **where)
     config["delivery"] = {**config["delivery"], "timeout": "2s"}
     async with Samband(folder / "samband", config) as samband:
         yield samband
