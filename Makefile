@@ -21,7 +21,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 PYTEST := $(BIN)/pytest -o cache_dir=$(CACHE)/pytest
 
-.PHONY: help run test lint format bench budgets simulate soak kafka-up postgres-up lock clean
+.PHONY: help run test lint format bench budgets simulate mutants soak kafka-up postgres-up lock clean
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -53,6 +53,10 @@ budgets: $(VENV)/dev.stamp ## what a step may cost in CI: down by itself, up wit
 
 simulate: $(VENV)/dev.stamp ## the simulation with SEEDS seeds, or with one: SEED=17
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--count $(SEEDS))
+
+mutants: $(VENV)/dev.stamp ## bugs planted in a copy, one at a time: every one must be caught, or one: ONLY=NAME
+	tools/counterparts
+	$(BIN)/python -m tests.mutation $(if $(ONLY),--only $(ONLY))
 
 soak: $(VENV)/dev.stamp ## kills and faults for a long time
 	tools/counterparts

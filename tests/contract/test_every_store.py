@@ -139,9 +139,18 @@ def test_a_batch_is_written_whole_or_not_at_all(opened: Opened) -> None:
     recovered = store.claim("default", T0)
     impossible = Noted(1 << 70, T0, "opened", "an id that no database holds")
     with pytest.raises(StoreError) as caught:
-        store.commit(batch(recovered, 1, rows=[emitter_row(recovered.next_id)], timeline=[impossible]))
+        store.commit(
+            batch(
+                recovered,
+                1,
+                rows=[emitter_row(recovered.next_id)],
+                outbox=[OutboxRow(send(10), "waiting")],
+                timeline=[impossible],
+            )
+        )
     assert caught.value.reason == "refused"
     assert list(queries.journal()) == []
+    assert queries.outbox() == []
     store.commit(batch(recovered, 1))
     assert list(opened[0]().claim("default", T0).live) == []
 

@@ -75,6 +75,14 @@ def test_a_page_still_waiting_when_all_is_clear_is_dropped() -> None:
     assert run.only().state == "resolved"
 
 
+def test_at_the_same_instant_the_record_comes_before_the_deadline() -> None:
+    run = Play(policy())
+    run.see(0, alert())
+    run.see(45, alert(firing=False))
+    run.wait(3600)
+    assert run.acts("pager") == []
+
+
 def test_but_not_for_p1() -> None:
     run = Play(policy(services(shop=1)))
     run.see(0, alert())

@@ -27,6 +27,16 @@ def test_rows_are_picked_in_the_order_of_their_ids() -> None:
     assert picked[0].send.id == 11
 
 
+def test_the_order_of_ids_decides_and_no_clock() -> None:
+    queue = Queue(("jira", "x"))
+    first, second = make_row(number=11), make_row("update", number=12)
+    queue.add(replace(first, send=replace(first.send, at=NOW + 60_000)), NOW)
+    queue.add(second, NOW)
+    picked = queue.pick(lambda _: False, send)
+    assert picked is not None
+    assert picked[0].send.id == 11
+
+
 def test_a_row_that_waits_for_another_keeps_back_its_own_delivery_only() -> None:
     queue = Queue(("jira", "x"))
     queue.add(make_row("resolve", number=11, after=7), NOW)

@@ -13,7 +13,7 @@ from daemon.core.engine import Engine
 from daemon.core.model.alert import Alert
 from daemon.core.model.ids import first_id, parse_id, public_id
 from daemon.core.model.silence import Term
-from daemon.core.policy import Policy, Rule
+from daemon.core.policy import Hours, Policy, Rule
 from daemon.core.records import (
     AlertSeen,
     AnyRecord,
@@ -251,6 +251,7 @@ def test_a_deadline_that_raises_is_disarmed_and_samband_says_so(monkeypatch: pyt
     changes = run.engine.fold([], T0 + 60_000)
     assert "planted" in changes.quarantined[0].reason
     monkeypatch.undo()
+    assert not any(0 < one.due_send <= T0 + 60_000 for one in run.engine.state.deliveries.rows.values())
     own = [one for one in run.incidents() if one.self_cause]
     assert [one.self_cause for one in own] == ["deadline-failed"]
     assert own[0].priority == "P2"
@@ -284,6 +285,32 @@ def test_downtime_heals_nothing_and_pages_nobody_twice() -> None:
     assert now.open
     assert run.only().state == "open"
     assert len(run.acts("pager")) == pages
+
+
+def test_downtime_ends_no_alert() -> None:
+    """Longer than any wait: nobody could resend, so nothing expires and nothing lapses while others are heard."""
+    run = Play(rules())
+    (one,) = run.see(0, alert("U", "d", "error", start=0, end=240))
+    back = 6 * 3600
+    run.fold([Resumed(T0 + back * SECONDS, epoch=T0 // 1000 + 9, gap=back * SECONDS)], back)
+    for at in range(back + 10, back + 18 * 60, 60):
+        run.see(at, alert("Other", "c", "error", start=0, end=at + 240))
+    assert run.engine.state.alerts.rows[one.id].open
+    run.wait(back + 20 * 60)
+    assert run.engine.state.alerts.rows[one.id].end == "lapsed", "from then on silence counts again"
+
+
+def test_a_clock_step_leaves_calendar_times_alone() -> None:
+    opens = T0 + 7200 * SECONDS
+    hours = Hours((opens,), (opens + 36_000 * SECONDS,))
+    run = Play(policy(rules=(Rule(ALL, ("pager",), hours),)))
+    run.see(0, alert(severity="error"))
+    run.fold([ClockStepped(T0 + 3605 * SECONDS, by=3600 * SECONDS)], 3605)
+    run.wait(7300)
+    first, own = run.incidents()
+    assert own.self_cause == "clock-step"
+    pages = [(one.incident, one.at) for one in run.sent if one.sink == "pager"]
+    assert pages == [(first.id, opens), (own.id, opens)]
 
 
 def test_a_clock_step_moves_running_waits_along() -> None:

@@ -172,6 +172,24 @@ def test_the_buffer_goes_before_a_lapse_that_is_due(play: Play) -> None:
     assert play(scene).check().findings == []
 
 
+def test_what_was_heard_a_second_ago_forbids_a_lapse(play: Play) -> None:
+    """Nothing but the buffer knows of the repeat yet when the lapse is due: 240 s of lease, and 15 min."""
+
+    async def scene(stage: Stage) -> None:
+        runtime = await stage.start()
+        await runtime.intake([lease("r1"), lease("r2")])
+        for at in range(30, 1_139, 30):
+            await asyncio.sleep(30)
+            await runtime.intake([lease("r2", at)])
+        await asyncio.sleep(1_139 - asyncio.get_running_loop().time())
+        await runtime.intake([lease("r1", 1_139), lease("r2", 1_139)])
+        await asyncio.sleep(2)
+        state = runtime.engine.state
+        assert state.alerts.rows[state.by_key[lease("r1").key]].end == ""
+
+    assert play(scene).check().findings == []
+
+
 # ---- start, stop, reload, clocks -----------------------------------------------------------------------------
 
 

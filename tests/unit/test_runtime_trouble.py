@@ -72,6 +72,23 @@ def test_when_nothing_can_be_committed_everybody_is_told(play: Play) -> None:
     assert "dead" in {row.state for row in Queries(reading(stage.path)).outbox()}
 
 
+def test_while_the_store_stalls_everybody_is_refused_at_once(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        runtime = await stage.start()
+        stage.store.always = down()
+        with pytest.raises(NotDurable):
+            await runtime.intake([lease("r1")])
+        for refused in (runtime.intake([lease("r2")]), runtime.submit([Delivered(T0, 1, "")])):
+            asked = asyncio.ensure_future(refused)
+            await asyncio.sleep(0)
+            assert asked.done()
+            with pytest.raises(NotDurable, match="store"):
+                await asked
+        stage.store.always = None
+
+    play(scene)
+
+
 def test_a_disk_that_hangs_is_trouble_too(play: Play) -> None:
     async def scene(stage: Stage) -> None:
         runtime = await stage.start()
