@@ -13,7 +13,7 @@ from daemon.store.base import DeadLetter
 from daemon.store.queries import Queries, reading
 from tests.simulation.loop import VirtualLoop
 
-from .kit import T0, policy, services
+from .kit import AT_ONCE, T0, alert, policy, services
 from .stage import POLICY, Play, Stage, lease, player
 
 
@@ -173,21 +173,22 @@ def test_the_buffer_goes_before_a_lapse_that_is_due(play: Play) -> None:
 
 
 def test_what_was_heard_a_second_ago_forbids_a_lapse(play: Play) -> None:
-    """Nothing but the buffer knows of the repeat yet when the lapse is due: 240 s of lease, and 15 min."""
+    """Nothing but the buffer knows of the repeat yet when the lapse is due: 3 s of lease, and 1 s."""
 
     async def scene(stage: Stage) -> None:
         runtime = await stage.start()
-        await runtime.intake([lease("r1"), lease("r2")])
-        for at in range(30, 1_139, 30):
-            await asyncio.sleep(30)
-            await runtime.intake([lease("r2", at)])
-        await asyncio.sleep(1_139 - asyncio.get_running_loop().time())
-        await runtime.intake([lease("r1", 1_139), lease("r2", 1_139)])
-        await asyncio.sleep(2)
+        await runtime.intake([alert(start=-60, end=3)])
+        await asyncio.sleep(2.9)
+        await runtime.intake([alert(start=-60, end=5.9)])
+        await asyncio.sleep(0.5)
+        await runtime.intake([alert("Other", start=-60, end=240)])
+        await asyncio.sleep(0.7)
         state = runtime.engine.state
-        assert state.alerts.rows[state.by_key[lease("r1").key]].end == ""
+        assert state.alerts.rows[state.by_key[alert().key]].end == ""
 
-    assert play(scene).check().findings == []
+    quick = msgspec.structs.replace(AT_ONCE, lapse_after=1_000)
+    stage = play(scene, msgspec.structs.replace(POLICY, timing=quick))
+    assert stage.check().findings == []
 
 
 # ---- start, stop, reload, clocks -----------------------------------------------------------------------------
