@@ -7,7 +7,14 @@ import pytest
 from tests.mutation.catching import Report, judge
 from tests.mutation.planting import Copy, Mutant, Outdated, planted
 
-MUTANT = Mutant("m", "a rule", "daemon/clock.py", "return self._now", "return 0", ["a.py::test_it", "a.py::test_both"])
+MUTANT = Mutant(
+    "m",
+    "a rule",
+    "daemon/clock.py",
+    "        return self._now\n",
+    "        return 0\n",
+    ["a.py::test_it", "a.py::test_both"],
+)
 WRONG, BOTH = "E   AssertionError: assert 0 == 1", "a.py::test_both"
 
 
@@ -33,7 +40,7 @@ def test_a_run_that_ends_without_a_report_says_nothing() -> None:
     assert judge(MUTANT, "it took more than 120 s", 120.0).outcome == "broken"
 
 
-@pytest.mark.parametrize("source", ["", "return self._now\nreturn self._now\n"])
+@pytest.mark.parametrize("source", ["", 2 * MUTANT.find])
 def test_a_bug_whose_text_is_not_there_once_is_to_be_renewed(source: str) -> None:
     with pytest.raises(Outdated, match=r"not once; renew the mutant in tests/mutation/mutants\.toml"):
         planted(MUTANT, source)

@@ -78,8 +78,8 @@ def test_while_the_store_stalls_everybody_is_refused_at_once(play: Play) -> None
         stage.store.always = down()
         with pytest.raises(NotDurable):
             await runtime.intake([lease("r1")])
-        for refused in (runtime.intake([lease("r2")]), runtime.submit([Delivered(T0, 1, "")])):
-            asked = asyncio.ensure_future(refused)
+        for ask in (lambda: runtime.intake([lease("r2")]), lambda: runtime.submit([Delivered(T0, 1, "")])):
+            asked = asyncio.ensure_future(ask())
             await asyncio.sleep(0)
             assert asked.done()
             with pytest.raises(NotDurable, match="store"):
