@@ -1,6 +1,7 @@
 """`python -m tests.mutation`: plants every bug in a copy of the tree, and says which test caught it."""
 
 import argparse
+import signal
 import sys
 import time
 from typing import TextIO
@@ -32,6 +33,7 @@ def main() -> int:
     if not asked.no_control and (wrong := sound(sorted({test for one in chosen for test in one.caught_by}))):
         _say(wrong, sys.stderr)
         return 1
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # So that copies and children go with it.
     began = time.monotonic()
     outcomes = []
     for mutant, verdict in hunt(chosen, max(asked.jobs, 1)):

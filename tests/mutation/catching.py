@@ -124,12 +124,14 @@ class Child:
         """The child's whole life."""
         try:
             os.setsid()
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             with self._said.open("w") as said:
                 os.dup2(said.fileno(), 1)
                 os.dup2(said.fileno(), 2)
             _move_to(folder)
             witness = Witness(folder, mutant)
             options = ["-q", "-p", "no:cacheprovider", "-p", "pytest_asyncio.plugin", "--tb=short"]
+            options.append(f"--basetemp={folder.parent / folder.name}.tmp")
             pytest.main([*options, *tests], plugins=[witness])
             self._report.write_bytes(msgspec.json.encode(witness.report))
         except BaseException:  # noqa: BLE001 - the parent shows it
@@ -149,9 +151,15 @@ class Child:
             return f"it ended without a report: {self._said.read_text()[-2000:]}"
         if self.seconds < self._within:
             return None
-        os.killpg(self._pid, signal.SIGKILL)
-        os.waitpid(self._pid, 0)
+        self.kill()
         return f"it took more than {self._within:g} s: {self._said.read_text()[-2000:]}"
+
+    def kill(self) -> None:
+        """Ends it, and what it has started."""
+        with suppress(ProcessLookupError):  # It had no time yet to make a group of its own.
+            os.killpg(self._pid, signal.SIGKILL)
+        os.kill(self._pid, signal.SIGKILL)
+        os.waitpid(self._pid, 0)
 
     @property
     def seconds(self) -> float:
@@ -214,24 +222,28 @@ def hunt(mutants: Sequence[Mutant], jobs: int) -> Iterator[tuple[Mutant, Verdict
     with _room() as room:
         idle = [Copy(room / f"copy{number}") for number in range(min(jobs, len(mutants)))]
         waiting, running = list(reversed(mutants)), list[_Run]()
-        while waiting or running:
-            while waiting and idle:
-                mutant, copy, bug = waiting.pop(), idle.pop(), ExitStack()
-                try:
-                    bug.enter_context(copy.with_bug(mutant))
-                except Outdated as error:
-                    idle.append(copy)
-                    yield mutant, Verdict(mutant.name, "broken", 0, str(error))
-                    continue
-                running.append(_Run(mutant, copy, bug, Child(copy, mutant, mutant.caught_by)))
-            for run in list(running):
-                report = run.child.ended()
-                if report is not None:
-                    run.bug.close()
-                    running.remove(run)
-                    idle.append(run.copy)
-                    yield run.mutant, judge(run.mutant, report, run.child.seconds)
-            time.sleep(0.02)
+        try:
+            while waiting or running:
+                while waiting and idle:
+                    mutant, copy, bug = waiting.pop(), idle.pop(), ExitStack()
+                    try:
+                        bug.enter_context(copy.with_bug(mutant))
+                    except Outdated as error:
+                        idle.append(copy)
+                        yield mutant, Verdict(mutant.name, "broken", 0, str(error))
+                        continue
+                    running.append(_Run(mutant, copy, bug, Child(copy, mutant, mutant.caught_by)))
+                for run in list(running):
+                    report = run.child.ended()
+                    if report is not None:
+                        run.bug.close()
+                        running.remove(run)
+                        idle.append(run.copy)
+                        yield run.mutant, judge(run.mutant, report, run.child.seconds)
+                time.sleep(0.02)
+        finally:
+            for run in running:
+                run.child.kill()
 
 
 class _Run(NamedTuple):

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 
 import msgspec
 import pytest
@@ -26,15 +27,25 @@ def test_the_page_has_the_list() -> None:
 
 
 @pytest.fixture(scope="module")
-def verdicts(request: pytest.FixtureRequest) -> dict[str, Verdict]:
-    """What became of the mutants that this run asks for, in a process that has loaded nothing of samband's."""
+def verdict_of(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Verdict]]:
+    """What became of each mutant that this run asks for, in a process that has loaded nothing of samband's."""
     names = [item.callspec.params["name"] for item in request.session.items if _asks(item)]  # type: ignore[attr-defined]
     command = [sys.executable, "-m", "tests.mutation", "--json", "--no-control"]
     command += [word for name in names for word in ("--only", name)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.stdout, done.stderr
-    found = [msgspec.json.decode(line, type=Verdict) for line in done.stdout.splitlines()]
-    return {one.mutant: one for one in found}
+    known: dict[str, Verdict] = {}
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as hunt:
+
+        def find(name: str) -> Verdict:
+            while name not in known:
+                assert hunt.stdout is not None
+                line = hunt.stdout.readline()
+                assert line, f"the hunt ended before {name}"
+                verdict = msgspec.json.decode(line, type=Verdict)
+                known[verdict.mutant] = verdict
+            return known[name]
+
+        yield find
+        hunt.terminate()
 
 
 def _asks(item: pytest.Item) -> bool:
@@ -42,8 +53,8 @@ def _asks(item: pytest.Item) -> bool:
 
 
 @pytest.mark.parametrize("name", MUTANTS)
-def test_every_planted_bug_is_caught(verdicts: dict[str, Verdict], name: str) -> None:
-    verdict = verdicts[name]
+def test_every_planted_bug_is_caught(verdict_of: Callable[[str], Verdict], name: str) -> None:
+    verdict = verdict_of(name)
     if verdict.outcome == "skipped":
         pytest.skip(f"{name} could not be tried: {verdict.text}")
     assert verdict.outcome == "caught", f"{verdict.outcome}: {verdict.text}"
