@@ -23,6 +23,7 @@ from daemon.sources.formats.common import (
     TIME_MIN,
     canonical,
     described,
+    harmless_bytes,
     label_fault,
     parse_time,
     repaired,
@@ -46,7 +47,34 @@ DEDUP_KEY = "dedup_key"
 """The annotation that carries the sender's own identity, so that it can be shown again."""
 
 _ABOUT = ("severity", "service", "resource", "environment", DEDUP_KEY)
+_TEXTS = ("service", "resource", "environment", DEDUP_KEY, *TOLD_IN_ANNOTATIONS)
 
+
+class Item(msgspec.Struct, gc=False):
+    """One alert as it is sent, every value a text but for what was measured. Unknown fields are ignored."""
+
+    name: str
+    status: str | None = None
+    severity: str | None = None
+    service: str | None = None
+    resource: str | None = None
+    environment: str | None = None
+    labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
+    dedup_key: str | None = None
+    starts_at: str | None = None
+    ends_at: str | None = None
+    summary: str | None = None
+    description: str | None = None
+    url: str | None = None
+    runbook_url: str | None = None
+    value: str | int | float | bool | None = None
+    unit: str | None = None
+    threshold: str | int | float | bool | None = None
+
+
+_items_of = msgspec.json.Decoder(list[Item]).decode
+_lines = msgspec.json.Decoder(Item)
 _split = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode = msgspec.json.Decoder().decode
 
@@ -59,6 +87,9 @@ class _Bad(ValueError):
         self.code = code
 
 
+_NAMELESS = _Bad("name is required, a text that says what is wrong", "name")
+
+
 class Native:
     """The format of `POST /api/v1/alerts` and of sources of type `native`."""
 
@@ -67,12 +98,20 @@ class Native:
 
     def parse(self, body: bytes, context: Context) -> Parsed:
         """The alerts of an object, an array, or lines. Raises Unreadable when the body is none of these."""
+        items = _typed(body)
+        if items is not None:
+            try:
+                built = [_build(item, context) for item in items]
+            except _Bad:
+                pass  # One by one, then: the others are kept, and that one with its bytes.
+            else:
+                return Parsed([alert for alert, _ in built], [], sum(late for _, late in built))
         alerts: list[ParsedAlert] = []
         rejected: list[Rejected] = []
         skewed = 0
         for index, raw in enumerate(_items(body), context.first):
             try:
-                alert, late = _build(_object(raw), context)
+                alert, late = _build(_lenient(_object(raw)), context)
             except _Bad as error:
                 rejected.append(Rejected(index, str(error), error.code, bytes(raw)))
                 continue
@@ -94,9 +133,35 @@ def recorded(line: bytes) -> tuple[int | None, str]:
         "ends_at" if status == "resolved" else "starts_at",
         "starts_at",
     ):
-        if (at := _time(item, field)) is not None:
+        value = _time_text(item, field)
+        if value is not None and (at := _time(field, value)) is not None:
             return at, _text(item, "source")
     return None, _text(item, "source")
+
+
+def _typed(body: bytes) -> list[Item] | None:
+    """The items at once, where all of them are as they should be: what almost always comes."""
+    try:
+        if body[:1] == b"[":
+            return _items_of(body)
+        return _lines.decode_lines(body) if body[:1] == b"{" else None
+    except NOT_JSON:
+        return None
+
+
+def _lenient(item: dict[str, Any]) -> Item:
+    """An item whose values are taken as texts where that can be. Raises _Bad for what it must not be."""
+    name, severity, status = item.get("name"), item.get("severity"), item.get("status")
+    if not isinstance(name, str):
+        raise _NAMELESS
+    if severity is not None and not isinstance(severity, str):
+        raise _Bad("severity must be a text: critical, error, warning, info", "severity")
+    if status is not None and not isinstance(status, str):
+        raise _Bad("status must be firing or resolved", "status")
+    texts = {field: _text(item, field) for field in _TEXTS}
+    labels, annotations = _map(item, "labels"), _map(item, "annotations")
+    starts, ends = _time_text(item, "starts_at"), _time_text(item, "ends_at")
+    return Item(name, status, severity, labels=labels, annotations=annotations, starts_at=starts, ends_at=ends, **texts)
 
 
 def _items(body: bytes) -> list[msgspec.Raw] | list[bytes]:
@@ -149,51 +214,53 @@ def _object(raw: msgspec.Raw | bytes) -> dict[str, Any]:
     return item
 
 
-def _build(item: dict[str, Any], context: Context) -> tuple[ParsedAlert, bool]:
+def _build(item: Item, context: Context) -> tuple[ParsedAlert, bool]:
     """The alert, and whether its past `ends_at` was ignored."""
-    name = item.get("name")
-    if not isinstance(name, str) or not name.strip():
-        raise _Bad("name is required, a text that says what is wrong", "name")
+    name, limits = item.name, context.limits
+    if not name or not name.strip():
+        raise _NAMELESS
     if len(name) > NAME_LENGTH_MAX:
         raise _Bad(f"name is longer than {NAME_LENGTH_MAX} characters", "name")
-    firing = _firing(item)
-    severity = item.get("severity")
-    if severity is not None and not isinstance(severity, str):
-        raise _Bad("severity must be a text: critical, error, warning, info", "severity")
-    service, resource, environment = (_text(item, field) for field in ("service", "resource", "environment"))
-    labels = _map(item, "labels")
+    firing = item.status is None or _firing(item.status)
+    severity, own = item.severity or "", item.dedup_key or ""
+    service, resource, environment = item.service or "", item.resource or "", item.environment or ""
+    labels = item.labels or {}
     replica = replica_of(labels, context.ignored)
     encoded = canonical(labels)
-    if fault := label_fault(labels, encoded, replica, context.limits):
+    if (len(encoded) > harmless_bytes(limits) or replica or len(labels) > limits.labels_max) and (
+        fault := label_fault(labels, encoded, replica, limits)
+    ):
         raise _Bad(fault, "labels_too_large")
-    own = _text(item, DEDUP_KEY)
-    for field, value in zip(_ABOUT, (severity or "", service, resource, environment, own), strict=True):
-        if fault := value_fault(field, value, context.limits):
-            raise _Bad(fault, "too_long")
-    starts, ends = _time(item, "starts_at"), _time(item, "ends_at")
+    if len(severity) + len(service) + len(resource) + len(environment) + len(own) > limits.label_value_bytes_max // 4:
+        _check_lengths((severity, service, resource, environment, own), limits)
+    starts = _time("starts_at", item.starts_at) if item.starts_at is not None else None
+    ends = _time("ends_at", item.ends_at) if item.ends_at is not None else None
     late = firing and ends is not None and ends <= context.received_ms
     alert = ParsedAlert(
-        source=context.source,
-        key=alert_key(
-            context.source,
-            _identity(own, name, service, resource, environment, encoded),
-        ),
-        name=name,
-        firing=firing,
-        severity=severity or "",
-        service=service,
-        resource=resource,
-        environment=environment,
-        labels=encoded,
-        annotations=_annotations(item, own, context.limits),
-        starts_at=starts,
-        ends_at=None if late else ends,
-        replica=replica,
-        emitter=f"{context.source} {replica or context.client}",
-        invented_end=False,
-        event=context.resolves is False,
+        context.source,
+        alert_key(context.source, _identity(own, name, service, resource, environment, encoded)),
+        name,
+        firing,
+        severity,
+        service,
+        resource,
+        environment,
+        encoded,
+        _annotations(item, own, limits),
+        starts,
+        None if late else ends,
+        replica,
+        f"{context.source} {replica or context.client}",
+        False,  # invented_end
+        context.resolves is False,
     )
     return alert, late
+
+
+def _check_lengths(values: tuple[str, ...], limits: Limits) -> None:
+    for field, value in zip(_ABOUT, values, strict=True):
+        if fault := value_fault(field, value, limits):
+            raise _Bad(fault, "too_long")
 
 
 def _identity(own: str, name: str, service: str, resource: str, environment: str, labels: bytes) -> bytes:
@@ -203,21 +270,18 @@ def _identity(own: str, name: str, service: str, resource: str, environment: str
     return b"[" + orjson.dumps([name, service, resource, environment])[1:-1] + b"," + labels + b"]"
 
 
-def _firing(item: dict[str, Any]) -> bool:
-    status = item.get("status")
-    if status is None:
-        return True
-    word = status.strip().lower() if isinstance(status, str) else ""
+def _firing(status: str) -> bool:
+    word = status.strip().lower()
     if word not in ("firing", "resolved"):
         raise _Bad("status must be firing or resolved", "status")
     return word == "firing"
 
 
-def _annotations(item: dict[str, Any], own: str, limits: Limits) -> bytes:
-    annotations = _map(item, "annotations")
+def _annotations(item: Item, own: str, limits: Limits) -> bytes:
+    annotations = item.annotations or {}
     annotations.pop(DEDUP_KEY, None)
     for field in TOLD_IN_ANNOTATIONS:
-        if text := _text(item, field):
+        if (value := getattr(item, field)) is not None and (text := _as_text(value, field)):
             annotations[field] = text
     if own:
         annotations[DEDUP_KEY] = own
@@ -248,12 +312,14 @@ def _as_text(value: Any, where: str) -> str:
     raise _Bad(f"{where[:100]} must be a text", "wrong_type")
 
 
-def _time(item: dict[str, Any], field: str) -> int | None:
+def _time_text(item: dict[str, Any], field: str) -> str | None:
     value = item.get(field)
-    if value is None:
-        return None
-    if not isinstance(value, str):
+    if value is not None and not isinstance(value, str):
         raise _Bad(f"{field} must be an RFC 3339 time, as text", "bad_time")
+    return value
+
+
+def _time(field: str, value: str) -> int | None:
     try:
         at = parse_time(value)
     except ValueError as error:
