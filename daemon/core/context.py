@@ -4,6 +4,7 @@ from collections import defaultdict
 
 from daemon.core.correlation import Evidence
 from daemon.core.effects import Effect, Noted
+from daemon.core.model.alert import Alert
 from daemon.core.policy import Policy
 from daemon.core.state import State
 
@@ -11,15 +12,14 @@ from daemon.core.state import State
 class Home:
     """Where the last alert of a subject went at this instant; its like go there without looking again.
 
-    evidence: what it joined by. incident, row: ids of where it was counted, cell: in which cell, rank: its severity's;
-    loud: it may notify. waiting: how many have come since that are members, and are not counted yet.
+    first: that alert; evidence: what it joined by. incident, row: ids of where it was counted. waiting: so many of its
+    like came since; they are members, and are not counted yet.
     """
 
-    __slots__ = ("cell", "evidence", "incident", "loud", "rank", "row", "waiting")
+    __slots__ = ("evidence", "first", "incident", "row", "waiting")
 
-    def __init__(self, evidence: Evidence, incident: int, row: int, cell: int, rank: int, loud: bool) -> None:
-        self.evidence = evidence
-        self.incident, self.row, self.cell, self.rank, self.loud = incident, row, cell, rank, loud
+    def __init__(self, first: Alert, evidence: Evidence, incident: int, row: int) -> None:
+        self.first, self.evidence, self.incident, self.row = first, evidence, incident, row
         self.waiting = 0
 
 
