@@ -1,6 +1,7 @@
 """What the API reads and acts through, handed in by the composition root."""
 
 import time
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, TypeVar
@@ -65,7 +66,5 @@ class Pace:
 def newest_first(rows: Mapping[int, T], before: int) -> Iterator[int]:
     """The ids of a table from the newest down, those below `before` only (0: all)."""
     numbers = sorted(rows)
-    while numbers:
-        number = numbers.pop()
-        if not before or number < before:
-            yield number
+    end = bisect_left(numbers, before) if before else len(numbers)
+    yield from reversed(numbers[:end])
