@@ -19,7 +19,7 @@ from daemon.core.effects import Noted, Send
 from daemon.core.engine import Engine
 from daemon.core.records import AlertSeen, AnyRecord, Resumed, encode_records
 from daemon.core.state import State
-from daemon.store.base import Batch, OutboxRow
+from daemon.store.base import Batch, OutboxRow, Store
 from daemon.store.connection import create_file, open_writer, set_up
 from daemon.store.sqlite import SqliteStore
 from daemon.store.statements import insert
@@ -61,7 +61,7 @@ def seen(number: int) -> AnyRecord:
     return AlertSeen(T0, msgspec.structs.replace(one, annotations=ANNOTATIONS))
 
 
-def batches(store: SqliteStore, count: int, size: int) -> list[Batch]:
+def batches(store: Store, count: int, size: int) -> list[Batch]:
     """Batches of new alerts, folded beforehand."""
     found = store.claim("default", T0)
     engine = Engine(policy(services(svc1=1)), State.load(found.live, found.next_id, found.next_number))
