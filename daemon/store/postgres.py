@@ -3,7 +3,7 @@
 import struct
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import psycopg
@@ -83,12 +83,15 @@ class PostgresStore:
     """A store in one PostgreSQL database, in the schema that its search_path names first.
 
     dsn: where it is. build: of this daemon, kept with every batch. lease_s: how long a claim holds when
-    nothing is heard. Constructing makes the tables of a new database. Raises StoreError.
+    nothing is heard. connect: opens a session in place of `Session` (simulation). Constructing makes the
+    tables of a new database. Raises StoreError.
     """
 
-    def __init__(self, dsn: str, *, build: str, lease_s: float = LEASE_S) -> None:
+    def __init__(
+        self, dsn: str, *, build: str, lease_s: float = LEASE_S, connect: Callable[[str], Session] = Session
+    ) -> None:
         self.name, self.build = name_of(dsn), build
-        self._dsn, self._lease_s = dsn, lease_s
+        self._dsn, self._lease_s, self._connect = dsn, lease_s, connect
         # Two stores of one process are two holders.
         self._me = f"{me()} #{id(self):x}"
         self._session: Session | None = None
@@ -96,7 +99,7 @@ class PostgresStore:
         self._kept = Kept()
         self._held_until = 0.0
         try:
-            self._session = Session(dsn)
+            self._session = connect(dsn)
             prepare_postgresql(self._session.connection, self.name)
             self._session.wire.prepare(_PREPARED)
         except (psycopg.Error, StoreError) as error:
@@ -284,7 +287,7 @@ class PostgresStore:
     # ---- the connection ------------------------------------------------------------------------------
     def _ready(self) -> Session:
         if self._session is None:
-            session = Session(self._dsn)
+            session = self._connect(self._dsn)
             try:
                 for number, epoch in self._scopes.values():
                     call(session.connection, number, epoch)

@@ -19,7 +19,7 @@ from tests.simulation.life import Dead, Life, Silent
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.plan import Plan, Span
 from tests.simulation.services import Network, Services
-from tests.simulation.stores import Disk, FailpointStore, moody
+from tests.simulation.stores import AnyDisk, Disk, FailpointStore, moody
 
 GRACE_S = 10.0
 """How long deliveries under way may take when the daemon stops in good order."""
@@ -58,7 +58,7 @@ class Host:
     landed: batch -> when it was known to be durable, s. log: what happened here, for the story.
     """
 
-    def __init__(self, loop: VirtualLoop, plan: Plan) -> None:
+    def __init__(self, loop: VirtualLoop, plan: Plan, disk: AnyDisk | None = None) -> None:
         self.loop, self.plan = loop, plan
         self.clock = VirtualClock(loop, BEGIN_MS + plan.begin_ms)
         self.coverage = Coverage()
@@ -67,7 +67,7 @@ class Host:
         self.deaths: list[str] = []
         self.landed: dict[int, float] = {}
         self.log: list[tuple[float, str]] = []
-        self.disk = Disk(f"simulation-{plan.seed}-{id(self)}")
+        self.disk = disk or Disk(f"simulation-{plan.seed}-{id(self)}")
         self.disk_spells = list(plan.disk)
         self.disk.mood = moody(self.luck("disk"), loop.time, self.disk_spells, self._disk_fails)
         self.services = Services(loop, self.luck("network"), list(plan.spells))

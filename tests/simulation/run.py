@@ -12,6 +12,7 @@ from tests.simulation.coverage import Coverage
 from tests.simulation.loop import VirtualLoop, run_virtual
 from tests.simulation.model import violations
 from tests.simulation.plan import draw
+from tests.simulation.stores import AnyDisk
 from tests.simulation.story import story
 from tests.simulation.world import World
 
@@ -35,8 +36,11 @@ def repeat_command(seed: int) -> str:
     return f"make simulate SEED={seed}   (python -m tests.simulation --seed {seed})"
 
 
-def simulate(seed: int, *, show_log: bool = False, tell: bool = False) -> Report:
-    """One world from its seed: the same seed, the same world. tell: its story in any case, not only when it fails."""
+def simulate(seed: int, *, show_log: bool = False, tell: bool = False, disk: AnyDisk | None = None) -> Report:
+    """One world from its seed: the same seed, the same world. tell: its story in any case, not only when it fails.
+
+    disk: another database than SQLite's in memory.
+    """
     bugs: list[str] = []
     plan = draw(seed)
 
@@ -48,7 +52,7 @@ def simulate(seed: int, *, show_log: bool = False, tell: bool = False) -> Report
         raise structlog.DropEvent
 
     async def main(loop: VirtualLoop) -> Report:
-        world = World(loop, seed)
+        world = World(loop, seed, disk=disk)
         world.wants_story = tell
         try:
             await world.run()

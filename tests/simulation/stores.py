@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from daemon.core.records import (
     AlertSeen,
@@ -20,7 +20,7 @@ from daemon.core.records import (
     SilencePut,
     decode_records,
 )
-from daemon.store.base import Batch, OutboxRow, Recovered
+from daemon.store.base import Batch, OutboxRow, Recovered, Store
 from daemon.store.migrate import definitions
 from daemon.store.schema import HEAD
 from daemon.store.sqlite import SqliteStore
@@ -58,6 +58,24 @@ class DiskSpell(NamedTuple):
     share: float = 0.5
 
 
+class AnyDisk(Protocol):
+    """What outlives the daemon, whatever the database. See `Disk`."""
+
+    mood: Callable[[bool], str]
+
+    def store(self) -> Store:
+        """The real store on it."""
+        ...
+
+    def read(self, sql: str, *args: Any) -> list[tuple[Any, ...]]:
+        """What stands in the database; the statement as SQLite takes it."""
+        ...
+
+    def close(self) -> None:
+        """The database is gone."""
+        ...
+
+
 class Disk:
     """What outlives the daemon: the database, and the mood of the disk.
 
@@ -91,6 +109,10 @@ class Disk:
         return sqlite3.connect(
             self._uri, uri=True, isolation_level=None, check_same_thread=False, factory=Connection, timeout=0
         )
+
+    def store(self) -> Store:
+        """The real store on it."""
+        return SqliteStore(Path("simulated.db"), build="simulation", connect=self.open)
 
     def read(self, sql: str, *args: Any) -> list[tuple[Any, ...]]:
         """What stands in the database, for those who check from outside."""
@@ -137,9 +159,9 @@ def moody(
 class FailpointStore:
     """The store's port: the failpoints of a life stand here. Everything else is the real store's."""
 
-    def __init__(self, disk: Disk, life: Life) -> None:
+    def __init__(self, disk: AnyDisk, life: Life) -> None:
         self._life = life
-        self._store = SqliteStore(Path("simulated.db"), build="simulation", connect=disk.open)
+        self._store = disk.store()
         self._points: tuple[Batch | None, list[tuple[str, str]]] = (None, [])
 
     def claim(self, scope: str, wall_ms: int) -> Recovered:

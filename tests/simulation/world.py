@@ -19,6 +19,7 @@ from tests.simulation.people import People
 from tests.simulation.plan import Plan, draw
 from tests.simulation.senders import Condition, Prometheus, Script, Way, draw_conditions
 from tests.simulation.services import AMBIGUOUS
+from tests.simulation.stores import AnyDisk
 
 QUIET_S = {True: 2 * 3600.0, False: 10 * 3600.0}
 """After the storm everything must come to rest within this (with quick waits, or the defaults), while samband runs."""
@@ -32,9 +33,9 @@ PATIENCE_S = 10.0
 class World(Host):
     """Everything of one seed."""
 
-    def __init__(self, loop: VirtualLoop, seed: int, *, calm: bool = False) -> None:
-        """calm: nothing goes wrong but what a test orders."""
-        super().__init__(loop, Plan.calm(seed) if calm else draw(seed))
+    def __init__(self, loop: VirtualLoop, seed: int, *, calm: bool = False, disk: AnyDisk | None = None) -> None:
+        """calm: nothing goes wrong but what a test orders. disk: by default SQLite's in memory."""
+        super().__init__(loop, Plan.calm(seed) if calm else draw(seed), disk)
         self.seed = seed
         self.ledger = Ledger(self)
         self.journal = Journal(self)
