@@ -79,13 +79,25 @@ def _report(found: list[dict[str, Any]], as_json: bool) -> None:
 
 
 def _live(assembly: "Assembly") -> list[dict[str, Any]]:
-    """What the sinks say of themselves, asked of their services, of each team's options too; and Kafka's brokers."""
+    """What sinks say of themselves, asked of their services, of each team's options too; brokers; the store."""
     import asyncio
 
     async def ask() -> list[dict[str, Any]]:
         return [*await _ask_sinks(assembly), *await _ask_brokers(assembly)]
 
-    return asyncio.run(ask())
+    return [*_ask_store(assembly), *asyncio.run(ask())]
+
+
+def _ask_store(assembly: "Assembly") -> list[dict[str, Any]]:
+    from daemon.store.base import StoreError
+    from daemon.store.places import place_of
+
+    try:
+        trouble = place_of(assembly.settings.store).trouble()
+    except StoreError as error:
+        trouble = str(error)
+    text, _, remedy = trouble.rpartition("; ")
+    return [_finding(assembly, "store", text or trouble, remedy if text else "")] if trouble else []
 
 
 async def _ask_brokers(assembly: "Assembly") -> list[dict[str, Any]]:

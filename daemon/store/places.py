@@ -44,6 +44,10 @@ class SqlitePlace(msgspec.Struct, frozen=True):
         """Whether there is anything yet."""
         return self.path.exists()
 
+    def trouble(self) -> str:
+        """What would keep a daemon from working with it, as far as asking shows; "" for nothing."""
+        return ""
+
     def open(self, build: str) -> Store:
         """The store; nobody else has it then. Raises Locked, StoreError."""
         return SqliteStore(self.path, build=build)
@@ -151,6 +155,20 @@ class PostgresqlPlace(msgspec.Struct, frozen=True):
     def exists(self) -> bool:
         """Whether there may be anything: only the server knows."""
         return True
+
+    def trouble(self) -> str:
+        """What would keep a daemon from working with it, as far as asking shows; "" for nothing. Changes nothing."""
+        import psycopg
+
+        from daemon.store.postgres_session import Session, error_of
+
+        try:
+            Session(self.dsn).close()
+        except psycopg.Error as error:
+            return str(error_of(self.name, error))
+        except StoreError as error:
+            return str(error)
+        return ""
 
     def open(self, build: str) -> Store:
         """The store; whether somebody else has it shows when a scope is claimed. Raises StoreError."""
