@@ -79,4 +79,4 @@ def test_cpu_beside_sqlite(server: Postgres, tmp_path: Path, table: Table, size:
             met=statistics.median(ratios) <= RATIO_AT_MOST,
         )
     )
-    table.check(PART)
+    table.check()
