@@ -23,7 +23,7 @@ from daemon.core.records import AnyRecord, ClockStepped, PolicyChanged, Resumed
 from daemon.core.state import ALERT, State
 from daemon.flight import Flight, Load
 from daemon.snapshot import base_parts
-from daemon.store.base import Batch, DeadLetter, OutboxRow, Recovered, Store
+from daemon.store.base import Batch, DeadLetter, OutboxRow, Recovered, Store, StoreError
 
 __all__ = ["NotDurable", "Runtime"]
 
@@ -76,7 +76,11 @@ class Runtime:
 
         def claim() -> tuple[Recovered, State]:
             found = store.claim(scope, clock.wall_ms())
-            return found, State.load(found.live, found.next_id, found.next_number)
+            try:
+                return found, State.load(found.live, found.next_id, found.next_number)
+            except (KeyError, ValueError) as error:
+                text = f"`live` is not what was written ({error}); run `samband db check`, then `samband db restore`"
+                raise StoreError("damaged", text) from error
 
         recovered, state = await asyncio.get_running_loop().run_in_executor(None, claim)
         return cls(Engine(policy, state, recovered.now_ms), store, clock, recovered, scope)

@@ -309,12 +309,17 @@ class State:
 
     @staticmethod
     def load(rows: Iterable[StoredRow], next_id: int, next_number: int) -> "State":
-        """The state that these rows of `live` describe; indexes and deadlines are made anew."""
+        """The state that these rows of `live` describe; indexes and deadlines are made anew.
+
+        Raises ValueError or KeyError for rows that are none.
+        """
         state = State()
         state.next_id, state.next_number = next_id, next_number
         tables = state.tables()
         for stored in rows:
             row = DECODERS[stored.kind].decode(stored.image)
+            if row.id != stored.id:
+                raise ValueError(f"row {stored.id} holds what is {row.id}")
             tables[stored.kind].rows[stored.id] = row
             if stored.kind == ALERT:
                 state.annotations[stored.id] = stored.extra or b"{}"

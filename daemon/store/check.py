@@ -1,8 +1,9 @@
 """`db check`: is everything on disk what was written, and does folding it again decide the same?
 
-Four looks, from the outside in: SQLite's own structures; the checksum of every live row; every
-journal row (compressed with a checksum) can be read; and folding the journal again, from the empty
-store and from each base, gives the digests that were written, and in the end what lives.
+Looks from the outside in: SQLite's own structures; the checksums of the rows of `live`, journal, bases
+and outbox; whether the scope's counters agree with what they count; and whether folding the journal
+again, from the empty store and from each base, gives the digests that were written, and in the end
+what lives. What is damaged is never folded.
 """
 
 import sqlite3
@@ -17,11 +18,13 @@ from daemon.core.engine import Engine
 from daemon.core.policy import Policy
 from daemon.core.records import decode_records
 from daemon.core.state import State
-from daemon.store.base import StoreError
+from daemon.core.table import DECODERS
+from daemon.store.base import LiveRow, StoreError
 from daemon.store.columns import checksum
 from daemon.store.connection import open_reader, text_of
-from daemon.store.queries import Base, JournalRow, Queries
+from daemon.store.queries import NOT_WRITTEN, Base, JournalRow, Queries
 
+MINUTE_MS = 60_000
 PolicyFor = Callable[[str], Policy | None]
 """Digest -> the policy of that digest, None when nobody has it any more."""
 
@@ -60,7 +63,11 @@ def check(path: Path | None, queries: Queries, policy_for: PolicyFor, *, build: 
         return checked
     try:
         _live(queries, checked)
-        refold(queries, policy_for, checked, build=build)
+        broken = list(queries.broken())
+        checked.findings += [Finding(place, NOT_WRITTEN) for place in broken]
+        checked.findings += _counters(queries)
+        if not any(place.startswith(("journal", "bases")) for place in broken):
+            refold(queries, policy_for, checked, build=build)
     except (StoreError, SQLAlchemyError) as error:
         checked.findings.append(Finding(name or str(path), str(error).partition("\n")[0]))
     return checked
@@ -78,8 +85,35 @@ def _structure(path: Path) -> list[Finding]:
 def _live(queries: Queries, checked: Checked) -> None:
     for row, crc in queries.live():
         checked.live_rows += 1
-        if checksum(row.image, row.extra) != crc:
-            checked.findings.append(Finding(f"live, row {row.id}", "is not what was written (CRC)"))
+        if checksum(row.image, row.extra) != crc or _id_in(row) != row.id:
+            checked.findings.append(Finding(f"live, row {row.id}", NOT_WRITTEN))
+
+
+def _id_in(row: LiveRow) -> int:
+    """The id in the image of a live row, 0 when it cannot be read as what it says it is."""
+    try:
+        return int(DECODERS[row.kind].decode(row.image).id)
+    except (KeyError, msgspec.DecodeError):
+        return 0
+
+
+def _counters(queries: Queries) -> Iterator[Finding]:
+    """What the scope's own row must be beyond, so that no id and no number is given twice."""
+    position, last = queries.position(), queries.last_batch()
+    if position is None or last is None:
+        return
+    live = max((row.id for row, _ in queries.live()), default=0)
+    numbered = max((row["number"] for row in queries.incidents(limit=1)), default=0)
+    ahead = position["now_ms"] - last.now_ms
+    for wrong, what in (
+        (position["seq"] < last.seq or position["epoch"] < last.epoch, "epoch and seq stand before the last batch"),
+        (not 0 <= ahead <= MINUTE_MS, "now_ms is not the time of the last batch"),
+        (position["next_id"] <= live, "next_id was given before"),
+        (position["next_number"] <= numbered, "next_number was given before"),
+        (position["mode"] not in ("live", "shadow"), "mode is none"),
+    ):
+        if wrong:
+            yield Finding("scope", f"{what}; `samband db restore` takes a backup back")
 
 
 def refold(queries: Queries, policy_for: PolicyFor, checked: Checked, *, build: str) -> None:

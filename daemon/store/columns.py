@@ -4,6 +4,7 @@ Each returns a tuple in the order of the table's columns (`schema`), so that hot
 built from the table and never name a column twice.
 """
 
+from collections.abc import Sequence
 from typing import Any
 from zlib import crc32
 
@@ -17,6 +18,7 @@ from daemon.store.base import DeadLetter, OutboxRow
 
 Values = tuple[Any, ...]
 
+_pack = msgspec.msgpack.Encoder().encode
 _alert = msgspec.msgpack.Decoder(Alert).decode
 _incident = msgspec.msgpack.Decoder(Incident).decode
 _service = msgspec.msgpack.Decoder(IncidentService).decode
@@ -26,6 +28,23 @@ _delivery = msgspec.msgpack.Decoder(Delivery).decode
 def checksum(image: bytes, extra: bytes) -> int:
     """CRC-32 over an image and what stands beside it, as kept in `live.crc`."""
     return crc32(extra, crc32(image))
+
+
+def sealed(values: Values) -> Values:
+    """A row of a table with its own `crc`, which comes last: over everything that stands before it.
+
+    Both databases give the same: a truth value counts as a number, and NUL, which one cannot hold, as U+FFFD.
+    """
+    plain = [
+        value.replace("\0", "\ufffd") if type(value) is str else int(value) if type(value) is bool else value
+        for value in values
+    ]
+    return (*values, crc32(_pack(plain)))
+
+
+def intact(row: Sequence[Any]) -> bool:
+    """Whether a sealed row is as it was written. One from before rows were sealed (0) cannot be told."""
+    return not row[-1] or sealed(tuple(row[:-1]))[-1] == row[-1]
 
 
 def incident_values(scope: int, image: bytes, live: bool) -> Values:
@@ -123,7 +142,7 @@ def delivery_values(scope: int, image: bytes) -> Values:
 def outbox_values(scope: int, row: OutboxRow) -> Values:
     """A row of `outbox`."""
     send = row.send
-    return (
+    values = (
         send.id,
         scope,
         send.at,
@@ -148,6 +167,7 @@ def outbox_values(scope: int, row: OutboxRow) -> Values:
         row.ref,
         row.done_at,
     )
+    return sealed(values)
 
 
 def timeline_values(scope: int, line: Noted) -> Values:

@@ -8,11 +8,10 @@ from typing import Any, Protocol
 
 import msgspec
 
-from daemon.core.effects import Send
 from daemon.core.model.ids import epoch_of, first_id
 from daemon.store import schema
 from daemon.store.base import Batch, Fenced, LiveRow, OutboxRow, Recovered, StoreError
-from daemon.store.columns import checksum
+from daemon.store.columns import checksum, intact
 from daemon.store.writes import Standing
 
 ADVANCE = (
@@ -26,7 +25,7 @@ _CREATE = (
     "INSERT INTO scope (name, epoch, seq, now_ms, next_id, next_number, policy, mode, build, positions, holder,"
     " lease_until) VALUES (?, 0, 0, 0, 1, 1, '', '', '', ?, '', 0)"
 )
-_OUTBOX_FIELDS = (*Send.__struct_fields__, *OutboxRow.__struct_fields__[1:])
+_OUTBOX_FIELDS = [str(column.name) for column in schema.outbox.columns]
 _COLUMNS = ", ".join(_OUTBOX_FIELDS)
 OUTBOX_ROWS = f"SELECT {_COLUMNS} FROM outbox WHERE {schema.UNFINISHED_SQL} AND scope = ? ORDER BY id"  # noqa: S608
 
@@ -47,8 +46,11 @@ class Execute(Protocol):
     def __call__(self, sql: str, values: Sequence[object] = (), /) -> Found: ...
 
 
-def take(execute: Execute, scope: str, wall_ms: int, build: str) -> tuple[int, Recovered]:
-    """Gives the scope a new epoch; its number, and its state without `live`. See `Store.claim`."""
+def take(execute: Execute, scope: str, wall_ms: int, build: str, name: str) -> tuple[int, Recovered]:
+    """Gives the scope a new epoch; its number, and its state without `live`. See `Store.claim`.
+
+    name: of the store, for messages. Raises StoreError("damaged").
+    """
     row = execute(_FIND, (scope,)).fetchone()
     if row is None:
         execute(_CREATE, (scope, b""))
@@ -67,7 +69,7 @@ def take(execute: Execute, scope: str, wall_ms: int, build: str) -> tuple[int, R
         policy=policy,
         mode=mode,
         live=(),
-        outbox=[_outbox_row(found) for found in execute(OUTBOX_ROWS, (number,))],
+        outbox=[_outbox_row(found, name) for found in execute(OUTBOX_ROWS, (number,))],
         positions=positions,
         base_at=base[0] if base else 0,
         comparable=bool(base) and base[1] == build,
@@ -98,14 +100,20 @@ def whole(rows: Iterable[Sequence[Any]], name: str) -> Iterator[LiveRow]:
     """Rows of `live` (kind, id, image, extra, crc) as they are recovered. Raises StoreError("damaged")."""
     for kind, number, image, extra, crc in rows:
         if checksum(image, extra) != crc:
-            raise StoreError(
-                "damaged",
-                f"{name}: row {number} of `live` is not what was written (CRC); run `samband db check`, "
-                "then `samband db restore` with a backup",
-            )
+            raise _damaged(name, "live", number)
         yield LiveRow(kind, number, image, extra)
 
 
-def _outbox_row(values: Sequence[object]) -> OutboxRow:
+def _outbox_row(values: Sequence[Any], name: str) -> OutboxRow:
+    if not intact(values):
+        raise _damaged(name, "outbox", values[0])
     found = dict(zip(_OUTBOX_FIELDS, values, strict=True))
     return msgspec.convert({**found, "send": found}, OutboxRow, strict=False)
+
+
+def _damaged(name: str, table: str, number: int) -> StoreError:
+    return StoreError(
+        "damaged",
+        f"{name}: row {number} of `{table}` is not what was written (CRC); run `samband db check`, "
+        "then `samband db restore` with a backup",
+    )

@@ -140,7 +140,7 @@ class PostgresStore:
             found = look(connection, scope, lock=True)
             if found is not None and not free(found, self._me):
                 raise locked(found, self.name)
-            number, recovered = ledger.take(execute, scope, wall_ms, self.build)
+            number, recovered = ledger.take(execute, scope, wall_ms, self.build, self.name)
             execute(
                 f"UPDATE scope SET holder = ?, lineage = ?, {_LEASE} WHERE id = ?",  # noqa: S608
                 (self._me, session.lineage, int(self._lease_s * 1000), number),

@@ -15,9 +15,11 @@ from sqlalchemy.pool import NullPool
 from daemon.access import Issued
 from daemon.store import schema
 from daemon.store.base import LiveRow, OutboxRow, StoreError
+from daemon.store.columns import intact
 from daemon.store.connection import open_reader
 
 PAGE_MAX = 1000
+NOT_WRITTEN = "is not what was written (CRC); `samband db restore` takes a backup back"
 JOURNAL_PAGE = 100
 
 
@@ -176,6 +178,8 @@ class Queries:
             found = self._rows(query.order_by(table.c.seq).limit(JOURNAL_PAGE))
             for row in found:
                 after = row["seq"]
+                if not intact(list(row.values())):
+                    raise StoreError("damaged", f"journal, batch {after}: {NOT_WRITTEN}")
                 yield JournalRow(
                     seq=after,
                     epoch=row["epoch"],
@@ -188,6 +192,30 @@ class Queries:
                 )
             if len(found) < JOURNAL_PAGE:
                 return
+
+    def last_batch(self) -> JournalRow | None:
+        """The newest row of the journal."""
+        table = schema.journal
+        found = self._rows(select(table.c.seq).where(self._own(table)).order_by(table.c.seq.desc()).limit(1))
+        return next(self.journal(after=found[0]["seq"] - 1), None) if found else None
+
+    def broken(self) -> Iterator[str]:
+        """The places of rows that are not as they were written, among those that have a checksum of their own."""
+        for table, key, what in (
+            (schema.journal, schema.journal.c.seq, "journal, batch"),
+            (schema.bases, schema.bases.c.seq, "bases, base"),
+            (schema.outbox, schema.outbox.c.id, "outbox, row"),
+        ):
+            after = 0
+            while True:
+                query = select(table).where(self._own(table), key > after).order_by(key).limit(JOURNAL_PAGE)
+                found = self._rows(query)
+                for row in found:
+                    after = row[key.name]
+                    if not intact(list(row.values())):
+                        yield f"{what} {after}"
+                if len(found) < JOURNAL_PAGE:
+                    break
 
     def bases(self) -> list[Base]:
         """Where folding again can start, oldest first (the empty store before batch 1 is not among them)."""

@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD = "0003"
+HEAD = "0004"
 """The revision that this build reads and writes; `migrations/versions` must end with it."""
 
 UNFINISHED = ("waiting", "sending", "unsure", "dead")
@@ -46,6 +46,11 @@ def _text(name: str) -> "Column[str]":
 
 def _blob(name: str) -> "Column[bytes]":
     return Column(name, LargeBinary, nullable=False)
+
+
+def _crc() -> "Column[int]":
+    """Over the rest of the row (`columns.sealed`); 0 in one from before there were any."""
+    return Column("crc", Big, nullable=False, server_default="0")
 
 
 def _key(name: str = "id") -> "Column[int]":
@@ -94,6 +99,7 @@ journal = Table(
     _whole("count"),
     _blob("inputs"),
     _blob("digest"),
+    _crc(),
     PrimaryKeyConstraint("scope", "seq", name="journal_key"),
 )
 """What went in: one row per batch with records; inputs are `records.encode_records` in zstd with a checksum."""
@@ -120,6 +126,7 @@ bases = Table(
     _text("build"),
     _whole("next_id"),
     _whole("next_number"),
+    _crc(),
     PrimaryKeyConstraint("scope", "seq", name="bases_key"),
 )
 """Copies of the engine's state as it was after batch `seq`: where folding again can start.
@@ -280,6 +287,7 @@ outbox = Table(
     _text("detail"),
     _text("ref"),
     _whole("done_at"),
+    _crc(),
     Index("outbox_incident", "incident", "id"),
     Index("outbox_unfinished", "id", sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED),
 )

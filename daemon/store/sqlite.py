@@ -59,8 +59,11 @@ class SqliteStore:
         try:
             connection = self._ready()
             connection.execute("BEGIN IMMEDIATE")
-            number, recovered = take(connection.execute, scope, wall_ms, self.build)
+            number, recovered = take(connection.execute, scope, wall_ms, self.build, str(self.path))
             connection.execute("COMMIT")
+        except StoreError as error:
+            self._roll_back(error)
+            raise
         except sqlite3.Error as error:
             self._roll_back(error)
             raise self._error(error) from error
@@ -113,7 +116,7 @@ class SqliteStore:
             if write is writes.LIVE:
                 self._written += sum(len(image) + len(extra) + 40 for *_, image, extra in rows)
             elif write is writes.JOURNAL:
-                self._written += sum(len(inputs) for *_, inputs, _ in rows)
+                self._written += sum(len(inputs) for *_, inputs, _, _ in rows)
 
     def _advance(self, connection: sqlite3.Connection, scope: int, batch: Batch) -> bool:
         values = (batch.seq, batch.now_ms, batch.next_id, batch.next_number, batch.policy, batch.mode, self.build)

@@ -18,6 +18,7 @@ from daemon.store.columns import (
     delivery_values,
     incident_values,
     outbox_values,
+    sealed,
     service_values,
     timeline_values,
     token_values,
@@ -80,12 +81,12 @@ def writes_of(scope: int, batch: Batch, build: str, standing: Standing | None) -
     if batch.base is not None and standing is not None:
         seq = batch.seq - 1
         now_ms, next_id, next_number = standing
-        yield BASES, [(scope, seq, now_ms, batch.policy, build, next_id, next_number)]
+        yield BASES, [sealed((scope, seq, now_ms, batch.policy, build, next_id, next_number))]
         for place, part in enumerate(batch.base):
             yield BASE_ROWS, [(scope, seq, place, _compress(part))]
     if batch.records:
         head = (scope, batch.seq, batch.epoch, batch.now_ms, build, batch.policy, batch.positions)
-        yield JOURNAL, [(*head, batch.count, _compress(batch.records), batch.digest)]
+        yield JOURNAL, [sealed((*head, batch.count, _compress(batch.records), batch.digest))]
     if batch.rows:
         yield from _entities(scope, batch.rows)
     if batch.outbox:
