@@ -41,7 +41,9 @@ async def play(scene: Scene, bursts: str) -> list[str]:
     return lost
 
 
-@pytest.mark.parametrize("bursts", ["6..6", "12..12", "12..13", "12..14"])
+@pytest.mark.parametrize(
+    "bursts", ["6..6", "12..13", *(pytest.param(one, marks=pytest.mark.soak) for one in ("12..12", "12..14", "13..16"))]
+)
 async def test_what_is_answered_is_on_disk_though_syncs_failed(tmp_path: Path, bursts: str) -> None:
     async with traced_scene(tmp_path) as scene:
         assert await play(scene, bursts) == []
