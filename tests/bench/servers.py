@@ -65,11 +65,17 @@ class Server:
 def cpu_seconds(pid: int) -> float:
     """Seconds of CPU of a process, user and system, all its threads; to the nanosecond where the kernel counts them."""
     try:
-        times = [Path(task.path, "schedstat").read_text() for task in os.scandir(f"/proc/{pid}/task")]
+        with os.scandir(f"/proc/{pid}/task") as tasks:
+            times = [Path(task.path, "schedstat").read_text() for task in tasks]
         return sum(int(one.split()[0]) for one in times) / 1e9
     except FileNotFoundError:
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
+        return cpu_ticks(pid)
+
+
+def cpu_ticks(pid: int) -> float:
+    """Likewise to a hundredth of a second, with threads that have ended: for programs whose threads come and go."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def memory(pid: int, what: str) -> int:

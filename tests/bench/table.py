@@ -40,6 +40,8 @@ class Table:
     def __init__(self) -> None:
         self.lines: list[Line] = []
         self._checked = 0
+        self.beside: dict[str, str] = {}
+        """Part -> what stands in the column of the other, where that is not Alertmanager."""
 
     def add(self, *lines: Line) -> None:
         """Notes lines; a goal that was missed fails the bench only in `check`, when all its lines stand."""
@@ -51,7 +53,7 @@ class Table:
         self._checked = len(self.lines)
         told = [
             f"{one.what}: {one.samband}"
-            + (f", Alertmanager {one.alertmanager}" if one.alertmanager else "")
+            + (f", {self.beside.get(one.part, 'Alertmanager')} {one.alertmanager}" if one.alertmanager else "")
             + (f", {one.ratio}" if one.ratio else "")
             + f"; the goal is {one.goal}"
             for one in missed
@@ -64,7 +66,8 @@ class Table:
         tables = []
         for part in parts:
             lines = [one.markdown() for one in self.lines if one.part == part]
-            head = f"### {part}\n| | samband | Alertmanager | ratio | goal |\n|---|---|---|---|---|\n"
+            other = self.beside.get(part, "Alertmanager")
+            head = f"### {part}\n| | samband | {other} | ratio | goal |\n|---|---|---|---|---|\n"
             tables.append(head + "\n".join(lines))
         return "\n\n".join(tables)
 

@@ -8,6 +8,7 @@ from typing import Protocol
 from daemon import log, metrics
 from daemon.core.model.alert import ParsedAlert
 from daemon.sources.formats.base import Context, Parsed, Rejected, Unreadable
+from daemon.sources.formats.memory import Memory
 from daemon.sources.kafka.letters import Unread
 from daemon.sources.kafka.messages import Sender, TopicForm, read, without_secrets
 from daemon.sources.kafka.partition import Message, Partition
@@ -44,8 +45,8 @@ class _Load:
         self.letters: list[Unread] = []
         self.letter_bytes = 0
         self.ends: dict[Partition, Message | None] = {}
-        self.outcomes: dict[tuple[str, str], int] = {}
-        self.sizes: dict[str, int] = {}
+        self.counts: dict[tuple[str, str], list[int]] = {}
+        """(topic, outcome) -> messages, and bytes in them."""
         self.messages = self.skewed = 0
 
     @property
@@ -54,6 +55,17 @@ class _Load:
         return (
             len(self.alerts) >= HAUL_ALERTS or self.messages >= HAUL_MESSAGES or self.letter_bytes >= LETTERS_BYTES_MAX
         )
+
+    def passed(self, partition: Partition, message: Message, outcome: str) -> None:
+        """Notes a message that is in it, whole."""
+        self.ends[partition] = message
+        self.messages += 1
+        count = self.counts.get((partition.key.topic, outcome))
+        if count is None:
+            count = self.counts[partition.key.topic, outcome] = [0, 0]
+        count[0] += 1
+        if message.value is not None:
+            count[1] += len(message.value)
 
 
 class Hauling:
@@ -66,6 +78,8 @@ class Hauling:
         self._flying: deque[asyncio.Task[None]] = deque()
         self._slice = 0
         self._context: Context | None = None
+        self._memory = Memory()
+        """Of the one form that remembers anything (Alertmanager's)."""
 
     @property
     def sender(self) -> Sender:
@@ -74,7 +88,7 @@ class Hauling:
 
     @sender.setter
     def sender(self, sender: Sender) -> None:
-        self._sender, self._context = sender, None
+        self._sender, self._context, self._memory = sender, None, Memory()
 
     async def take(self, partition: Partition, messages: Sequence[Message]) -> bool:
         """Parses the messages, and hands over what is full. False: the partition must not be read on now.
@@ -83,8 +97,23 @@ class Hauling:
         """
         now, form = self._receiver.now_ms(), self.sender.topics[partition.key.topic]
         for message in messages:
-            if not await self._one(partition, message, form, now):
-                return False
+            received = partition.received(message.timestamp, now)
+            heard, outcome = partition.heard(received), "empty"
+            if message.value is not None:
+                parsed, fault = self._parsed(message.value, message, form, received)
+                outcome = "read" if fault is None else "partly" if parsed.alerts else "unreadable"
+                if not partition.judge(outcome != "unreadable"):
+                    partition.stopped = fault.reason if fault is not None else outcome
+                    return False
+                if partition.taken or len(self._load.alerts) + len(parsed.alerts) > HAUL_ALERTS:
+                    await self._gather(partition, message, parsed, heard)
+                elif parsed.alerts:
+                    self._add(partition, message, parsed.alerts, heard)
+                if fault is not None:
+                    self._bury(partition, message, form, fault)
+                self._load.skewed += parsed.skewed
+            partition.passed(message)
+            self._load.passed(partition, message, outcome)
             self._slice += 1
             if self._slice >= SLICE:
                 self._slice = 0
@@ -142,32 +171,6 @@ class Hauling:
         return not self._load.ends and all(task.done() for task in self._flying)
 
     # ---- one message -----------------------------------------------------------------------------------
-    async def _one(self, partition: Partition, message: Message, form: TopicForm, now: int) -> bool:
-        value = message.value
-        received = partition.received(message.timestamp, now)
-        heard = partition.heard(received)
-        outcome = "empty"
-        if value is not None:
-            parsed, fault = self._parsed(value, message, form, received)
-            outcome = "read" if fault is None else "partly" if parsed.alerts else "unreadable"
-            if not partition.judge(outcome != "unreadable"):
-                partition.stopped = fault.reason if fault is not None else outcome
-                return False
-            if partition.taken or len(self._load.alerts) + len(parsed.alerts) > HAUL_ALERTS:
-                await self._gather(partition, message, parsed, heard)
-            elif parsed.alerts:
-                self._add(partition, message, parsed.alerts, heard)
-            if fault is not None:
-                self._bury(partition, message, form, fault)
-            self._load.skewed += parsed.skewed
-        partition.passed(message)
-        load, key = self._load, (partition.key.topic, outcome)
-        load.ends[partition] = message
-        load.messages += 1
-        load.outcomes[key] = load.outcomes.get(key, 0) + 1
-        load.sizes[key[0]] = load.sizes.get(key[0], 0) + len(value or b"")
-        return True
-
     def _parsed(self, value: bytes, message: Message, form: TopicForm, received: int) -> tuple[Parsed, Rejected | None]:
         """The alerts, and what could not be read: the message, or some of its items as one."""
         sender = self._sender
@@ -177,7 +180,9 @@ class Hauling:
         context = self._context
         if context is None or context.received_ms != received:
             ignored, timeout = sender.ignored, sender.resolve_timeout_ms
-            context = Context(sender.name, received, "", ignored, timeout, sender.resolves, 0, sender.limits)
+            context = Context(
+                sender.name, received, "", ignored, timeout, sender.resolves, 0, sender.limits, self._memory
+            )
             self._context = context
         try:
             parsed = read(value, message.headers, form, context)
@@ -267,9 +272,8 @@ class Hauling:
 
     def _count(self, load: _Load) -> None:
         name = self.sender.name
-        for (topic, outcome), number in load.outcomes.items():
+        for (topic, outcome), (number, size) in load.counts.items():
             metrics.KAFKA_MESSAGES.labels(name, topic, outcome).inc(number)
-        for topic, size in load.sizes.items():
             metrics.KAFKA_BYTES.labels(name, topic).inc(size)
         firing = sum(1 for alert in load.alerts if alert.firing)
         for status, number in (("firing", firing), ("resolved", len(load.alerts) - firing)):
