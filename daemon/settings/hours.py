@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-import holidays
-
 from daemon.core.policy import DAY, MINUTE, Hours
 from daemon.settings.problems import did_you_mean
 
@@ -97,6 +95,8 @@ def zone(name: str) -> ZoneInfo:
 
 def check_holidays(code: str) -> None:
     """Whether the calendar of a country (`SE`) or of a part of it (`DE-BY`) is known. Raises ValueError."""
+    import holidays  # Late: it is large, and most configurations name no calendar.
+
     country, _, part = code.partition("-")
     known = holidays.list_supported_countries()
     if country not in known:
@@ -109,6 +109,8 @@ def holidays_between(code: str, from_ms: int, to_ms: int) -> frozenset[date]:
     """The public holidays of the years that the time touches, none for the code ""."""
     if not code:
         return frozenset()
+    import holidays
+
     country, _, part = code.partition("-")
     first, last = (datetime.fromtimestamp(at / 1000, UTC).year for at in (from_ms - DAY, to_ms + DAY))
     return frozenset(holidays.country_holidays(country, subdiv=part or None, years=range(first, last + 1)))
