@@ -64,6 +64,12 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
 """What a reload or a restart may change. None takes a key away."""
 
 
+def tier_one(variant: str, service: str) -> bool:
+    """Whether a service is of the first tier there, as the configuration's author knows."""
+    tiers = {"shop": 1, "payments": 2, "search": 1} if variant == "other teams" else {"shop": 1, "payments": 1}
+    return tiers.get(service) == 1
+
+
 class Sinks:
     """`daemon.outbox_lanes.Sinks`: those of the configuration and the buzzer, each watched."""
 

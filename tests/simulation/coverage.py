@@ -5,6 +5,7 @@ of a passing is what befell the last request to that sink.
 """
 
 from collections import Counter
+from collections.abc import Iterator
 
 import msgspec
 
@@ -31,6 +32,18 @@ FAULTS: dict[str, str] = {
     "credentials": "401: the credentials are wrong for a while",
 }
 """What can become of a request."""
+
+FINE = frozenset({"", "slow", "garbage"})
+"""After these it is done: what is answered to a write is not read, where nothing but its status matters."""
+THROTTLED = frozenset({"throttled", "throttled_bare"})
+NOT_SENT = frozenset({"refused", "no_connection"}) | THROTTLED
+"""Certainly not done."""
+UNCLEAR = frozenset({"unavailable", "error", "error_after", "hang", "hang_after", "late", "reset", "reset_after"})
+"""Perhaps done."""
+FINAL = frozenset({"rejected", "credentials"})
+"""Not done, and a repeat would not help."""
+AGAIN = {sink: {""} | NOT_SENT | (UNCLEAR if sink != "hook" else frozenset()) for sink in SINKS}
+"""After these a row is tried again, by sink: the hook holds what is unclear."""
 
 COMMITS = ("alerts", "refresh", "reload", "base", "start", "command", "clock", "deadlines", "notice", "letter", "stop")
 """Kinds of batch, by what is in it."""
@@ -75,3 +88,94 @@ class Coverage(msgspec.Struct):
         self.died.update(other.died)
         self.met.update(other.met)
         self.disk.update(other.disk)
+
+
+# ---- what has to be reached, and the table -----------------------------------------------------------------
+def cells() -> Iterator[tuple[str, str, str]]:
+    """Every failpoint, sink and fault that can come together."""
+    for point in SINK_POINTS:
+        for sink in SINKS:
+            if can_exist(point, sink):
+                for fault in FAULTS:
+                    if can_follow(point, sink, fault):
+                        yield point, sink, fault
+
+
+def can_follow(point: str, sink: str, fault: str) -> bool:
+    """Whether the failpoint can be passed when the last request about the same object met that fault."""
+    side, _, name = point.partition("-")
+    match name:
+        case "row" | "drop" | "twin":
+            # Made, dropped, or closed as a twin: what was asked before was about something else.
+            return fault == ""
+        case "delivered":
+            return fault in FINE
+        case "dead":
+            return fault in FINAL
+        case "retry":
+            return fault in (NOT_SENT if sink == "hook" else NOT_SENT | UNCLEAR)
+        case "unsure":
+            return fault in UNCLEAR
+        case "mark" | "deliver" | "send" | "find" if side == "before":
+            return fault in AGAIN[sink] and (name != "find" or fault in UNCLEAR)
+        case "opened":
+            return fault in (NOT_SENT | UNCLEAR) - THROTTLED
+        case "closed":
+            return fault == ""
+    return True
+
+
+def leads_to(point: str) -> frozenset[str]:
+    """The faults that lead there; none when any does."""
+    name = point.partition("-")[2]
+    found: dict[str, frozenset[str]] = {
+        "dead": FINAL,
+        "retry": NOT_SENT,
+        "unsure": UNCLEAR - {"unavailable"},
+        "find": UNCLEAR,
+        "twin": frozenset({"late"}),
+        "drop": frozenset({"refused"}),
+        "opened": frozenset({"refused", "hang", "error"}),
+        "closed": frozenset({"refused", "error"}),
+    }
+    return found.get(name, frozenset())
+
+
+def missing(coverage: Coverage) -> list[str]:
+    """What was not reached: failpoints that were not passed, or not died at, and cells that were not passed."""
+    found = [f"{point}: never passed" for point in SYSTEM_POINTS if not coverage.passed[point, "", ""]]
+    died = {(point, sink) for point, sink, _ in coverage.died}
+    found += [f"{point}: never died at" for point in SYSTEM_POINTS if (point, "") not in died]
+    found += [
+        f"{point} of {sink}: never died at"
+        for point in SINK_POINTS
+        for sink in SINKS
+        if can_exist(point, sink) and (point, sink) not in died
+    ]
+    found += [
+        f"{point} of {sink} after {fault or 'no fault'}: never passed"
+        for point, sink, fault in cells()
+        if not coverage.passed[point, sink, fault]
+    ]
+    return found
+
+
+def table(coverage: Coverage) -> list[str]:
+    """Failpoints in rows, sinks in columns: how many faults were met there of those that can be, and how often it died."""
+    lines = ["failpoint            " + "".join(f"{sink:>16}" for sink in SINKS)]
+    for point in SINK_POINTS:
+        row = f"{point:<21}"
+        for sink in SINKS:
+            wanted = [fault for fault in FAULTS if can_exist(point, sink) and can_follow(point, sink, fault)]
+            met = sum(1 for fault in wanted if coverage.passed[point, sink, fault])
+            died = sum(count for (at, of, _), count in coverage.died.items() if (at, of) == (point, sink))
+            row += f"{f'{met}/{len(wanted)} +{died}' if wanted else '-':>16}"
+        lines.append(row)
+    lines.append("")
+    for point in SYSTEM_POINTS:
+        passed = sum(count for (at, _, _), count in coverage.passed.items() if at == point)
+        died = sum(count for (at, _, _), count in coverage.died.items() if at == point)
+        lines.append(f"{point:<21}{passed:>10} passed{died:>8} died")
+    lines.append("")
+    lines += [f"disk: {mood:<12}{count:>8}" for mood, count in sorted(coverage.disk.items())]
+    return lines

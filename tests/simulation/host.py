@@ -67,6 +67,7 @@ class Host:
         self.deaths: list[str] = []
         self.landed: dict[int, float] = {}
         self.log: list[tuple[float, str]] = []
+        self.reloads: list[tuple[float, str]] = []
         self.disk = disk or Disk(f"simulation-{plan.seed}-{id(self)}")
         self.disk_spells = list(plan.disk)
         self.disk.mood = moody(self.luck("disk"), loop.time, self.disk_spells, self._disk_fails)
@@ -155,11 +156,11 @@ class Host:
             except StoreError:
                 await asyncio.sleep(5)
 
-    def _passed(self, point: str, sink: str) -> None:
-        self.coverage.passed[point, sink, self.services.last.get(sink, "")] += 1
+    def _passed(self, point: str, sink: str, key: str) -> None:
+        self.coverage.passed[point, sink, self.services.last.get((sink, key), "")] += 1
 
-    def _died(self, point: str, sink: str) -> None:
-        self.coverage.died[point, sink, self.services.last.get(sink, "")] += 1
+    def _died(self, point: str, sink: str, key: str) -> None:
+        self.coverage.died[point, sink, self.services.last.get((sink, key), "")] += 1
 
     def _committed(self, batch: Batch, changes: Changes | None) -> None:
         self.landed[batch.seq] = self.loop.time()
@@ -173,6 +174,7 @@ class Host:
         if life is None or runtime is None or outbox is None or emergency is None:
             return
         fresh = self._configured(variant)
+        self.reloads.append((self.loop.time(), variant))
         self.say(f"reload: the configuration {variant!r} is put in force")
         emergency.set_sinks([fresh.sinks.get("pager")])
         settings = fresh.assembly.settings

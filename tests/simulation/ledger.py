@@ -114,6 +114,7 @@ class Ledger:
                     self.critical.append((began, alert))
             else:
                 known.resolved[episode] = None
+                known.until = 0.0  # Whatever mentions it from here on, late copies too, brings a lease of its own.
         world.journal.is_durable(alerts)
 
     # ---- what befalls the daemon -----------------------------------------------------------------------------

@@ -15,6 +15,9 @@ from tests.simulation.loop import NeverReturns, VirtualLoop
 
 T = TypeVar("T")
 
+about: ContextVar[str] = ContextVar("about", default="")
+"""The key of the object that the running conversation with a sink is about."""
+
 _current: ContextVar["Life | None"] = ContextVar("life", default=None)
 
 
@@ -35,17 +38,17 @@ class Silent(Exception):
 
 
 class Life:
-    """dies_at: None for no such end. on_pass: called with every failpoint that is passed, and its sink ("" for none).
-
-    on_death: called with the failpoint and the sink at which it died.
+    """dies_at: None for no such end. on_pass: called with every failpoint that is passed, its sink, and the key of
+    the object there ("" for none); on_death: likewise with the one at which it died.
     """
 
     def __init__(self, loop: VirtualLoop, dies_at: Death | tuple[str, int] | None = None) -> None:
         self.alive = True
         self.ended = asyncio.Event()
+        self.over: asyncio.Future[None] = loop.create_future()
         self.how = ""
-        self.on_pass: Callable[[str, str], None] = lambda point, sink: None
-        self.on_death: Callable[[str, str], None] = lambda point, sink: None
+        self.on_pass: Callable[[str, str, str], None] = lambda point, sink, key: None
+        self.on_death: Callable[[str, str, str], None] = lambda point, sink, key: None
         self.frozen_until = 0.0
         self._loop = loop
         self._dies_at = Death(*dies_at) if dies_at is not None else None
@@ -57,6 +60,7 @@ class Life:
         if self.alive:
             self.alive, self.how = False, how
             self.ended.set()
+            self.over.set_result(None)
             self._loop.call_soon(self._bury)
 
     def _bury(self) -> None:
@@ -64,28 +68,28 @@ class Life:
             task.cancel()
 
     # ---- failpoints ------------------------------------------------------------------------------------
-    def meets(self, point: str, sink: str = "") -> bool:
+    def meets(self, point: str, sink: str = "", key: str = "") -> bool:
         """A failpoint is passed, or this was the last thing that the life did; whether it lives on."""
         if self.alive:
-            self.on_pass(point, sink)
+            self.on_pass(point, sink, key)
             at = self._dies_at
             if at is not None and at.point == point and at.sink in ("", sink):
                 self._turns += 1
                 if self._turns == at.turn:
-                    self.on_death(point, sink)
+                    self.on_death(point, sink, key)
                     self.end(f"died at {point}" + (f" of {sink}" if sink else ""))
         return self.alive
 
-    def passes(self, point: str, sink: str = "") -> None:
+    def passes(self, point: str, sink: str = "", key: str = "") -> None:
         """A failpoint. Raises NeverReturns when it was the last thing that this life did."""
-        if not self.meets(point, sink):
+        if not self.meets(point, sink, key):
             raise NeverReturns
 
     @staticmethod
-    async def reaches(point: str, sink: str = "") -> None:
+    async def reaches(point: str, sink: str = "", key: str = "") -> None:
         """A failpoint in a task of the current life; does not return when that has ended."""
         life = _current.get()
-        if life is not None and not life.meets(point, sink):
+        if life is not None and not life.meets(point, sink, key):
             await asyncio.Event().wait()
 
     @staticmethod
@@ -118,9 +122,9 @@ class Life:
 
     async def ask(self, work: Coroutine[Any, Any, T], patience: float | None = None) -> T:
         """Asks the daemon from outside. Raises Dead when it dies before it answers, and Silent after `patience` s."""
-        task, ended = self.begin(work), self._loop.create_task(self.ended.wait())
-        await asyncio.wait([task, ended], timeout=patience, return_when=asyncio.FIRST_COMPLETED)
-        ended.cancel()
+        task = self.begin(work)
+        awaited: list[asyncio.Future[Any]] = [task, self.over]
+        await asyncio.wait(awaited, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
         if not self.alive or not task.done():
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
             raise Silent if self.alive else Dead

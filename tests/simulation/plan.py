@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from tests.simulation.configuration import VARIANTS
-from tests.simulation.coverage import FAULTS, SINK_POINTS, SINKS, SYSTEM_POINTS, can_exist
+from tests.simulation.coverage import FAULTS, SINK_POINTS, SINKS, SYSTEM_POINTS, can_exist, leads_to
 from tests.simulation.life import Death
 from tests.simulation.services import HOSTS, Spell
 from tests.simulation.stores import MOODS, DiskSpell
@@ -76,6 +76,7 @@ class Plan(msgspec.Struct, frozen=True):
     begin_ms: int
     storm_s: float
     conditions: int
+    loud: bool
     spans: tuple[Span, ...]
     spells: tuple[Spell, ...]
     disk: tuple[DiskSpell, ...]
@@ -85,7 +86,7 @@ class Plan(msgspec.Struct, frozen=True):
     @staticmethod
     def calm(seed: int) -> "Plan":
         """Nothing goes wrong, and nobody sends, but what a test orders; with the default waits."""
-        return Plan(seed, (), False, "base", False, 0, 0.0, 0, (), (), (), (0.001,), ())
+        return Plan(seed, (), False, "base", False, 0, 0.0, 0, False, (), (), (), (0.001,), ())
 
 
 def draw(seed: int) -> Plan:
@@ -95,8 +96,13 @@ def draw(seed: int) -> Plan:
     if "prometheus" not in has and "scripts" not in has:
         has = (*has, luck.choice(("prometheus", "scripts")))
     quick, storm_s, conditions = _size(luck)
-    main = seed % (len(SINKS) * len(FAULTS))
-    sink, fault = SINKS[main % len(SINKS)], tuple(FAULTS)[main // len(SINKS)]
+    turn, sink = seed // len(SINKS), SINKS[seed % len(SINKS)]
+    fault = tuple(FAULTS)[turn % len(FAULTS)]
+    points = [point for point in SINK_POINTS if can_exist(point, sink)]
+    aim = points[turn % len(points)] if luck.random() < 0.6 else ""
+    if aim and (leading := leads_to(aim)):
+        fault = luck.choice(sorted(leading))
+        has = (*has, "weather") if "weather" not in has else has
     return Plan(
         seed=seed,
         has=has,
@@ -106,7 +112,14 @@ def draw(seed: int) -> Plan:
         begin_ms=luck.choice(BEGINS_MS),
         storm_s=storm_s,
         conditions=conditions,
-        spans=_spans(luck, seed, sink, storm_s, "freeze" in has, "reload" in has),
+        loud=bool(aim),
+        spans=_spans(
+            luck,
+            Death(aim, luck.choice((1, 1, 1, 2)), sink) if aim else None,
+            storm_s,
+            "freeze" in has,
+            "reload" in has,
+        ),
         spells=_weather(luck, storm_s, sink, fault) if "weather" in has else (),
         disk=_disk(luck, storm_s) if "disk" in has else (),
         disk_delays=(0.0005, 0.002, 0.02, 0.2, 1.5) if "slow disk" in has else (0.0005, 0.001, 0.002),
@@ -117,35 +130,36 @@ def draw(seed: int) -> Plan:
 def _size(luck: Random) -> tuple[bool, float, int]:
     """Quick waits or the defaults; how long things go wrong, s; how many things."""
     dice = luck.random()
-    if dice < 0.02:
-        return False, luck.uniform(1800, 5400), luck.randint(4, 30)
-    if dice < 0.06:
-        return True, luck.uniform(900, 2400), luck.randint(12, 40)
-    if dice < 0.5:
-        return True, luck.uniform(100, 400), luck.randint(1, 4)
-    return True, luck.uniform(200, 900), luck.randint(2, 9)
+    if dice < 0.01:
+        return False, luck.uniform(1800, 5400), luck.randint(4, 20)
+    if dice < 0.05:
+        return True, luck.uniform(600, 1800), luck.randint(10, 30)
+    if dice < 0.6:
+        return True, luck.uniform(80, 300), luck.randint(1, 4)
+    return True, luck.uniform(150, 600), luck.randint(2, 7)
 
 
-def _spans(luck: Random, seed: int, sink: str, storm_s: float, freezes: bool, reloads: bool) -> tuple[Span, ...]:
+def _spans(luck: Random, aim: Death | None, storm_s: float, freezes: bool, reloads: bool) -> tuple[Span, ...]:
+    """aim: where the first life ends, if the world comes there."""
     spans = []
-    points = [point for point in SINK_POINTS if can_exist(point, sink)]
-    for number in range(luck.choice((0, 1, 1, 1, 2, 3))):
+    for number in range(max(luck.choice((0, 1, 1, 2, 2, 3)), 1 if aim else 0)):
         how = luck.choice(("kill", "kill", "kill", "stop"))
         death: Death | None = None
-        if number == 0 and luck.random() < 0.6:
-            death = Death(points[seed // (len(SINKS) * len(FAULTS)) % len(points)], luck.choice((1, 1, 2, 3)), sink)
-        elif luck.random() < 0.4:
-            death = Death(luck.choice(SYSTEM_POINTS), luck.choice((1, 1, 2, 5, 20)))
-        elif luck.random() < 0.6:
+        if number == 0 and aim is not None:
+            death = aim
+        elif luck.random() < 0.35:
+            death = Death(luck.choice(SYSTEM_POINTS), luck.choice((1, 1, 2, 5)))
+        elif luck.random() < 0.75:
             point, at = luck.choice(TARGETS)
-            death = Death(point, luck.choice((1, 1, 2, 5)), at)
+            death = Death(point, luck.choice((1, 1, 1, 3)), at)
         downtime = luck.choice((0.1, 0.1, 2, 20, 120, 400)) * luck.uniform(0.5, 1.5)
         if luck.random() < 0.02:
             downtime = luck.uniform(1800, 3 * 3600)
-        if freezes and luck.random() < 0.6:
+        if freezes and death is None:
             how = "freeze"
         variant = luck.choice(tuple(VARIANTS)) if reloads and luck.random() < 0.3 else ""
-        spans.append(Span(death, luck.uniform(5, storm_s * 0.7), how, downtime, variant))
+        latest = luck.uniform(5, storm_s * 0.7) if death is None else luck.uniform(storm_s * 0.6, storm_s)
+        spans.append(Span(death, latest, how, downtime, variant))
     return tuple(spans)
 
 
@@ -153,7 +167,7 @@ def _weather(luck: Random, storm_s: float, sink: str, fault: str) -> tuple[Spell
     """The seed's own sink and fault, and perhaps more."""
     found = []
     if fault:
-        begin = luck.choice((0.0, luck.uniform(0, storm_s * 0.6)))
+        begin = luck.choice((0.0, 0.0, luck.uniform(0, storm_s * 0.5)))
         length = luck.choice((5, 20, 60) if fault in ("rejected", "credentials") else (15, 40, 120, 400))
         found.append(Spell(HOSTS[sink], begin, begin + length, (fault,), luck.choice((0.4, 0.7, 1.0))))
     faults = tuple(luck.sample([one for one in FAULTS if one], luck.randint(1, 4)))

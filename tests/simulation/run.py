@@ -9,6 +9,7 @@ import structlog
 
 from daemon import runtime
 from tests.simulation.coverage import Coverage
+from tests.simulation.life import Life, about
 from tests.simulation.loop import VirtualLoop, run_virtual
 from tests.simulation.model import violations
 from tests.simulation.plan import draw
@@ -45,6 +46,8 @@ def simulate(seed: int, *, show_log: bool = False, tell: bool = False, disk: Any
     plan = draw(seed)
 
     def listen(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        if event["event"] in ("circuit_opened", "circuit_closed") and (life := Life.current()) is not None:
+            life.meets(event["event"].replace("_", "-"), event["sink"], about.get())
         if event["event"] in BUGS and not (event["event"] == "fenced" and "freeze" in plan.has):
             bugs.append(f"log: {dict(event)}")
         if show_log:

@@ -11,9 +11,8 @@ from datetime import UTC, datetime
 from random import Random
 from typing import Any, NamedTuple
 
-from daemon.core.model.alert import ParsedAlert
 from daemon.sources.formats.alertmanager import Alertmanager
-from daemon.sources.formats.base import Context
+from daemon.sources.formats.base import Context, Parsed
 from daemon.sources.formats.native import Native
 from tests.simulation.loop import VirtualLoop
 
@@ -85,7 +84,7 @@ class Way:
         loop: VirtualLoop,
         luck: Random,
         wall_ms: Callable[[], float],
-        deliver: Callable[[str, list[ParsedAlert]], Awaitable[bool]],
+        deliver: Callable[[str, Parsed], Awaitable[bool]],
         received_ms: Callable[[], int],
         *,
         lag: float = 0.0,
@@ -112,7 +111,7 @@ class Way:
 
     async def _arrive(self, source: str, body: bytes, parser: Any, client: str) -> bool:
         context = Context(source, self._received_ms(), client=client, resolves=False if source == "notices" else None)
-        return await self._deliver(source, parser.parse(body, context).alerts)
+        return await self._deliver(source, parser.parse(body, context))
 
 
 class Prometheus:

@@ -17,7 +17,7 @@ from tests.fakes.statuspage import FakeStatuspage
 from tests.fakes.webhook import FakeWebhook
 from tests.simulation.buzzer import FakeBuzzer
 from tests.simulation.coverage import FAULTS
-from tests.simulation.life import Life
+from tests.simulation.life import Life, about
 from tests.simulation.loop import VirtualLoop
 
 TIMEOUT_S = 10.0
@@ -49,6 +49,11 @@ class Asked(NamedTuple):
     sink: str
     request: Request
     trouble: str
+
+    @property
+    def makes(self) -> bool:
+        """Whether it asks for a new object at a sink that is read back."""
+        return self.request.method == "POST" and self.request.url.endswith(("/issue", "/incidents"))
 
 
 class _Incoming:
@@ -84,7 +89,8 @@ class Services:
             "buzzer": self.buzzer,
         }
         self.asked: list[Asked] = []
-        self.last: dict[str, str] = {}
+        self.last: dict[tuple[str, str], str] = {}
+        self.late = False
         self._routes = {name: [_compiled(route) for route in fake.routes()] for name, fake in self.all.items()}
 
     async def act(self, request: Request) -> Response:
@@ -138,19 +144,19 @@ class Network:
         sink = SINK_OF[host]
         if self._life.frozen_until:
             await self._life.thawed()
-        if not self._life.meets("before-send", sink):
+        key = about.get()
+        if not self._life.meets("before-send", sink, key):
             await asyncio.Event().wait()
         services = self._services
         trouble = services.trouble(host)
-        services.last[sink] = trouble
         services.asked.append(Asked(services.loop.time(), sink, request, trouble))
         try:
             return await self._through(request, trouble)
         finally:
             if self._life.frozen_until:
                 await self._life.thawed()
-            services.last[sink] = trouble
-            if not self._life.meets("after-send", sink):
+            services.last[sink, key] = trouble
+            if not self._life.meets("after-send", sink, key):
                 await asyncio.Event().wait()
 
     async def _through(self, request: Request, trouble: str) -> Response:
@@ -205,4 +211,10 @@ class Network:
 
     def _act_late(self, request: Request) -> None:
         """Whatever has become of the daemon in the meantime."""
-        asyncio.Task(self._services.act(request), loop=self._services.loop)
+
+        async def acting() -> None:
+            self._services.late = True
+            await self._services.act(request)
+            self._services.late = False
+
+        asyncio.Task(acting(), loop=self._services.loop)

@@ -19,7 +19,7 @@ from sinks.base import (
     Sink,
 )
 from sinks.calls import Calls, Stop, encode
-from tests.simulation.life import Life
+from tests.simulation.life import Life, about
 
 BUZZER = "buzzer"
 
@@ -38,23 +38,26 @@ class Watched:
 
     async def deliver(self, order: Order, http: Http) -> Outcome:
         """See `Sink`."""
-        await Life.reaches("before-deliver", self.name)
+        await Life.reaches("before-deliver", self.name, order.key)
+        about.set(order.key)
         outcome = await self._sink.deliver(order, http)
-        await Life.reaches("after-deliver", self.name)
+        await Life.reaches("after-deliver", self.name, order.key)
         return outcome
 
     async def find(self, order: Order, http: Http, since_ms: int) -> Found | Absent | Retry:
         """See `Sink`."""
-        await Life.reaches("before-find", self.name)
+        await Life.reaches("before-find", self.name, order.key)
+        about.set(order.key)
         found = await self._sink.find(order, http, since_ms)
-        await Life.reaches("after-find", self.name)
+        await Life.reaches("after-find", self.name, order.key)
         return found
 
     async def close_twin(self, order: Order, ref: str, http: Http) -> Outcome:
         """See `Sink`."""
-        await Life.reaches("before-twin", self.name)
+        await Life.reaches("before-twin", self.name, order.key)
+        about.set(order.key)
         outcome = await self._sink.close_twin(order, ref, http)
-        await Life.reaches("after-twin", self.name)
+        await Life.reaches("after-twin", self.name, order.key)
         return outcome
 
     async def check(self, http: Http) -> list[Problem]:

@@ -162,7 +162,7 @@ class FailpointStore:
     def __init__(self, disk: AnyDisk, life: Life) -> None:
         self._life = life
         self._store = disk.store()
-        self._points: tuple[Batch | None, list[tuple[str, str]]] = (None, [])
+        self._points: tuple[Batch | None, list[tuple[str, str, str]]] = (None, [])
 
     def claim(self, scope: str, wall_ms: int) -> Recovered:
         """See `Store.claim`."""
@@ -176,11 +176,11 @@ class FailpointStore:
         if self._points[0] is not batch:
             self._points = (batch, points_of(batch))
         points = self._points[1]
-        for name, sink in points:
-            self._life.passes(f"before-{name}", sink)
+        for name, sink, key in points:
+            self._life.passes(f"before-{name}", sink, key)
         self._store.commit(batch)
-        for name, sink in points:
-            self._life.passes(f"after-{name}", sink)
+        for name, sink, key in points:
+            self._life.passes(f"after-{name}", sink, key)
 
     def tidy(self, idle: bool) -> None:
         """See `Store.tidy`."""
@@ -197,24 +197,25 @@ class FailpointStore:
         self._store.close()
 
 
-def points_of(batch: Batch) -> list[tuple[str, str]]:
-    """The failpoints that stand before and after the batch: what kinds of thing are in it, and at which sinks."""
-    found: dict[tuple[str, str], None] = {}
+def points_of(batch: Batch) -> list[tuple[str, str, str]]:
+    """The failpoints that stand before and after the batch: what kinds of thing are in it, at
+    which sinks, and for which objects there."""
+    found: dict[tuple[str, str, str], None] = {}
     records = decode_records(batch.records) if batch.records else []
     for record in records:
         if (name := _POINT.get(type(record))) is not None:
-            found[name, ""] = None
+            found[name, "", ""] = None
     if batch.records and not records:
-        found["deadlines", ""] = None
+        found["deadlines", "", ""] = None
     if batch.base is not None:
-        found["base", ""] = None
+        found["base", "", ""] = None
     if batch.dead_letters:
-        found["letter", ""] = None
+        found["letter", "", ""] = None
     if not (batch.records or batch.outbox or batch.base or batch.dead_letters):
-        found["stop", ""] = None
+        found["stop", "", ""] = None
     for row in batch.outbox:
         if row.state != "shadow":
-            found[_of_row(row), row.send.sink] = None
+            found[_of_row(row), row.send.sink, row.send.key] = None
     return list(found)
 
 

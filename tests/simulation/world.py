@@ -1,6 +1,7 @@
 """One seeded world: senders, people, services, and the host of the daemon in between, which may die at any point."""
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine, Iterator
 from random import Random
 from typing import Any
@@ -8,8 +9,9 @@ from typing import Any
 from daemon.batching import NotDurable
 from daemon.core.model.alert import ParsedAlert
 from daemon.runtime import Runtime
+from daemon.sources.formats.base import Parsed
+from daemon.store.base import DeadLetter
 from tests.simulation.configuration import VARIANTS
-from tests.simulation.coverage import READ_BACK
 from tests.simulation.host import Host
 from tests.simulation.journal import Journal, differences
 from tests.simulation.ledger import Ledger
@@ -17,6 +19,7 @@ from tests.simulation.life import Dead, Life, Silent
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.people import People
 from tests.simulation.plan import Plan, draw
+from tests.simulation.rings import Rings
 from tests.simulation.senders import Condition, Prometheus, Script, Way, draw_conditions
 from tests.simulation.services import AMBIGUOUS
 from tests.simulation.stores import AnyDisk
@@ -39,6 +42,7 @@ class World(Host):
         self.seed = seed
         self.ledger = Ledger(self)
         self.journal = Journal(self)
+        self.rings = Rings(self)
         self.people = People(self, self.luck("people"))
         self.at_rest = self.wants_story = False
 
@@ -61,8 +65,16 @@ class World(Host):
             self.ledger.ends(alerts, began, answered=answered)
         return answered
 
-    async def _deliver(self, _source: str, alerts: list[ParsedAlert]) -> bool:
-        return await self.intake(alerts)
+    async def _deliver(self, source: str, parsed: Parsed) -> bool:
+        """As the intake does: what can be read is taken in, what cannot is kept as a dead letter."""
+        done = await self.intake(parsed.alerts)
+        life, runtime = self.life, self.runtime
+        if done and parsed.rejected and life is not None and runtime is not None:
+            first = parsed.rejected[0]
+            letter = DeadLetter(runtime.now_ms(), source, first.reason, first.raw)
+            with contextlib.suppress(Dead, Silent, NotDurable):
+                await life.ask(runtime.dead_letter(letter), patience=PATIENCE_S)
+        return done
 
     def _received_ms(self) -> int:
         return self.runtime.now_ms() if self.runtime is not None else self.clock.wall_ms()
@@ -99,6 +111,9 @@ class World(Host):
         conditions = draw_conditions(
             luck, self.plan.conditions, self.plan.storm_s, quick=self.plan.quick, vanish="vanish" in has
         )
+        if self.plan.loud:
+            # So that every sink is told of something.
+            conditions[0] = conditions[0]._replace(service="shop", severity="critical", environment="production")
         names = ["alpha", "beta"] if "second server" in has else ["alpha"]
         servers: dict[str, list[Condition]] = {name: [] for name in names}
         for condition in conditions:
@@ -184,6 +199,7 @@ class World(Host):
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             self.ledger.look()
+            self.rings.look()
 
     async def _until_rest(self, end: float) -> None:
         """Until nothing is open any more; from time to time a person does what waits for a person."""
@@ -202,7 +218,7 @@ class World(Host):
 
     def twins_until(self) -> float:
         """Until when a late twin of a ticket or an entry may still be looked for, s."""
-        late = [one.at for one in self.services.asked if one.sink in READ_BACK and one.trouble in AMBIGUOUS]
+        late = [one.at for one in self.services.asked if one.makes and one.trouble in AMBIGUOUS]
         return late[-1] + 16 * 60 if late else 0.0
 
     def _rests(self) -> bool:
