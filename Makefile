@@ -52,7 +52,7 @@ budgets: $(VENV)/dev.stamp ## what a step may cost in CI: down by itself, up wit
 	$(BIN)/python -m tests.bench.budgets $(if $(RAISE),--raise $(RAISE))
 
 simulate: $(VENV)/dev.stamp ## the simulation with SEEDS seeds, or with one: SEED=17
-	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--count $(SEEDS))
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED) --story,--count $(SEEDS) --jobs $$(nproc))
 
 mutants: $(VENV)/dev.stamp ## bugs planted in a copy, one at a time: every one must be caught, or one: ONLY=NAME
 	tools/counterparts

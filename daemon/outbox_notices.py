@@ -34,7 +34,8 @@ class Notices:
         """Finds out from the state what has been said before the restart and was not taken back."""
         self._since = self._runtime.now_ms()
         for incident in self._runtime.engine.state.incidents.rows.values():
-            if incident.live and incident.self_cause in (FAILING, DEAD):
+            # Whether it lasts, its alert says: a person may have resolved the incident meanwhile.
+            if incident.firing and incident.self_cause in (FAILING, DEAD):
                 self._said[incident.self_cause, incident.self_sink] = None
 
     def expect(self, row: OutboxRow) -> None:

@@ -24,8 +24,11 @@ class Twins:
         self._watched: dict[int, tuple[int, OutboxRow]] = {}
 
     def watch(self, row: OutboxRow, now: int) -> None:
-        """Looks back at the row from time to time, if it ever was in doubt and for so long as a twin may appear."""
-        if row.unsure_at and row.send.action == "create" and now - row.unsure_at < self.timing.watch:
+        """Looks back at the row from time to time, if it ever was in doubt and for so long as a twin may appear.
+
+        At least once: while there was no daemon nobody looked.
+        """
+        if row.unsure_at and row.send.action == "create":
             first = max(row.unsure_at + self.timing.settle, now + self.timing.settle // 2)
             self._watched[row.send.id] = (first, row)
 

@@ -100,7 +100,7 @@ class Runtime:
         log.RECOVERED(
             alerts=len(state.alerts.rows),
             incidents=len(state.incidents.rows),
-            sends=len(recovered.outbox),
+            sends=sum(row.state not in ("done", "superseded") for row in recovered.outbox),
             gap_s=self._time.gap // 1000,
         )
         self._task = asyncio.create_task(self._run(), name="runtime")

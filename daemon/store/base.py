@@ -89,7 +89,8 @@ class Recovered(msgspec.Struct):
 
     epoch: the new one. seq, now_ms, policy, mode: of the last batch (0 and "" in a new store).
     live: read as it is iterated, once, before the first commit; a damaged row raises StoreError.
-    outbox: rows that are not done. base_at: `now_ms` of the newest base, 0 for none.
+    outbox: rows that are not done, and those done of late of which a twin may still turn up.
+    base_at: `now_ms` of the newest base, 0 for none.
     comparable: that copy was made by this build, so folding from it again must give its digests.
     """
 

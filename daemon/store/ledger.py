@@ -28,6 +28,12 @@ _CREATE = (
 _OUTBOX_FIELDS = [str(column.name) for column in schema.outbox.columns]
 _COLUMNS = ", ".join(_OUTBOX_FIELDS)
 OUTBOX_ROWS = f"SELECT {_COLUMNS} FROM outbox WHERE {schema.UNFINISHED_SQL} AND scope = ? ORDER BY id"  # noqa: S608
+_ENDED_ROWS = (
+    f"SELECT {_COLUMNS} FROM outbox WHERE {schema.UNCLEAR_SQL} AND unsure_at >= ? AND scope = ?"  # noqa: S608
+    " AND state IN ('done', 'superseded') ORDER BY id"
+)
+TWINS_MS = 15 * 60_000
+"""So long after an unclear attempt what it made may still turn up; the time without a daemon is not counted."""
 
 
 class Found(Protocol):
@@ -69,7 +75,10 @@ def take(execute: Execute, scope: str, wall_ms: int, build: str, name: str) -> t
         policy=policy,
         mode=mode,
         live=(),
-        outbox=[_outbox_row(found, name) for found in execute(OUTBOX_ROWS, (number,))],
+        outbox=[
+            _outbox_row(found, name)
+            for found in (*execute(OUTBOX_ROWS, (number,)), *execute(_ENDED_ROWS, (now_ms - TWINS_MS, number)))
+        ],
         positions=positions,
         base_at=base[0] if base else 0,
         comparable=bool(base) and base[1] == build,

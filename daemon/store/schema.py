@@ -29,7 +29,10 @@ UNFINISHED = ("waiting", "sending", "unsure", "dead")
 UNFINISHED_SQL = f"state IN ({', '.join(map(repr, UNFINISHED))})"
 """The same as a condition. A partial index serves only a query that says it in the same words."""
 
-_UNFINISHED = text(UNFINISHED_SQL)
+UNCLEAR_SQL = "unsure_at > 0"
+"""Outbox rows that have had an attempt with an unclear outcome: what it may have made is looked for afterwards, too."""
+
+_UNFINISHED, _UNCLEAR = text(UNFINISHED_SQL), text(UNCLEAR_SQL)
 
 metadata = MetaData()
 
@@ -290,6 +293,7 @@ outbox = Table(
     _crc(),
     Index("outbox_incident", "incident", "id"),
     Index("outbox_unfinished", "id", sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED),
+    Index("outbox_unclear", "unsure_at", sqlite_where=_UNCLEAR, postgresql_where=_UNCLEAR),
 )
 """One row per send; what a sink is told is rendered when it is sent."""
 

@@ -110,15 +110,22 @@ class Statuspage:
         return Found(ref, tuple(one for one in found if one != ref))
 
     async def close_twin(self, order: Order, ref: str, http: Http) -> Outcome:
-        """Resolves the twin quietly and takes our key out of it; its components are the other's, and left alone."""
-        entry = {
+        """Resolves the twin quietly and takes our key out of it.
+
+        It came late and may have set the components again: they show what all open entries make of them.
+        """
+        entry: dict[str, Any] = {
             "status": "resolved",
             "body": "This entry was made twice. Please follow the other one.",
             "deliver_notifications": False,
             "metadata": {"samband": {"twin_of": order.ref}},
         }
+        calls = self._calls(http)
         try:
-            await self._calls(http).write(self._request("PATCH", _incident(ref), {"incident": entry}))
+            ids = await self._component_ids(calls) if order.components else {}
+            if states := {ids[name]: state for name, state in order.components.items() if name in ids}:
+                entry["components"] = states
+            await calls.write(self._request("PATCH", _incident(ref), {"incident": entry}))
         except Stop as stop:
             return stop.outcome
         return Done(ref)

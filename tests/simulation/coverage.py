@@ -79,15 +79,29 @@ class Coverage(msgspec.Struct):
 
     passed: Counter[tuple[str, str, str]] = msgspec.field(default_factory=Counter)
     died: Counter[tuple[str, str, str]] = msgspec.field(default_factory=Counter)
-    met: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
     disk: Counter[str] = msgspec.field(default_factory=Counter)
 
     def add(self, other: "Coverage") -> None:
         """Takes in what another run has counted."""
         self.passed.update(other.passed)
         self.died.update(other.died)
-        self.met.update(other.met)
         self.disk.update(other.disk)
+
+    def counts(self) -> list[list[tuple[str, int]]]:
+        """As plain lists, for another process."""
+        named = [Counter({"|".join(key): count for key, count in one.items()}) for one in (self.passed, self.died)]
+        return [list(one.items()) for one in (*named, self.disk)]
+
+    @staticmethod
+    def of(counts: list[list[tuple[str, int]]]) -> "Coverage":
+        """The inverse of `counts`."""
+        passed, died, disk = counts
+        found = Coverage(disk=Counter({name: count for name, count in disk}))
+        for whole, part in ((found.passed, passed), (found.died, died)):
+            for name, count in part:
+                point, sink, fault = name.split("|")
+                whole[point, sink, fault] = count
+        return found
 
 
 # ---- what has to be reached, and the table -----------------------------------------------------------------
@@ -161,7 +175,7 @@ def missing(coverage: Coverage) -> list[str]:
 
 
 def table(coverage: Coverage) -> list[str]:
-    """Failpoints in rows, sinks in columns: how many faults were met there of those that can be, and how often it died."""
+    """Failpoints in rows, sinks in columns: faults met there of those that can be, and deaths there."""
     lines = ["failpoint            " + "".join(f"{sink:>16}" for sink in SINKS)]
     for point in SINK_POINTS:
         row = f"{point:<21}"

@@ -150,7 +150,7 @@ class Journal:
         world = self._world
         by = sum(record.by for record in entry.records if isinstance(record, ClockStepped))
         due = {one.id for one in state.alerts.rows.values() if one.began_at > 0 and one.end in ("lapsed", "expired")}
-        due |= {owner for (owner, _), (at, _, _) in before.items() if at + max(by, 0) <= entry.now_ms}
+        due |= {one for (one, _), (at, calendar, _) in before.items() if at + (0 if calendar else by) <= entry.now_ms}
         goes_live = any(isinstance(one, PolicyChanged) and one.before == "shadow" for one in entry.records)
         after = _timers(state)
         for (owner, field), (at, calendar, who) in before.items():

@@ -67,7 +67,8 @@ def _sinks_agree(world: World) -> Iterator[str]:
         if not name.startswith("webhook"):
             keys = fake.keys()
             for key in keys:
-                if key in world.people.gave_up:
+                late = any(one.trouble == "late" and key.encode() in one.request.body for one in world.services.asked)
+                if key in world.people.gave_up or (late and name in ("pagerduty", "buzzer")):
                     continue
                 # Nobody knows after a death whom the life before had told that the store was down.
                 for one in fake.open_objects(key) if not (key.startswith("samband-host-") and world.deaths) else ():
@@ -102,13 +103,15 @@ def _one_object_each(world: World) -> Iterator[str]:
     }
     for sink, key, number in made:
         objects = len(services.all[hosts[sink]].objects(key))
-        if number != 1:
+        if number != 1 and not key.endswith("#summary"):
             yield f"{sink}: {key} was made {number} times"
         if objects == 0 and sink in ("desk", "page"):
             yield f"{sink}: {key} was reported as made, and is not there"
     rung = Counter(page.key for page in services.pagerduty.pages)
     for key, times in rung.items():
-        if times > 1 and not key.startswith("samband-host-"):
+        # A request that is carried out long after its page was ended opens it anew, and nobody can know.
+        late = sum(one.trouble == "late" and key.encode() in one.request.body for one in services.asked)
+        if times > 1 + late and not key.startswith("samband-host-"):
             yield f"pagerduty rang {times} times for {key}"
     tickets_by_key = services.jira.keys()
     for key in tickets_by_key:

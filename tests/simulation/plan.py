@@ -48,6 +48,17 @@ FEATURES: dict[str, float] = {
 BEGINS_MS = (0, 0, 0, -40 * 60_000, int(8.8 * HOUR_MS), -5 * HOUR_MS, 30 * HOUR_MS)
 """After Friday 08:00: working hours, before the night's end, before their end, the night, the weekend."""
 
+NEEDS: dict[str, tuple[str, ...]] = {
+    "reload": ("reload",),
+    "clock": ("clock",),
+    "letter": ("scripts", "garbled"),
+    "command": ("people",),
+    "base": ("knobs",),
+    "refresh": ("prometheus",),
+    "stop": ("prometheus",),
+}
+"""What a world must have to come to a failpoint."""
+
 TARGETS = tuple((point, sink) for sink in SINKS for point in SINK_POINTS if can_exist(point, sink))
 
 
@@ -76,7 +87,7 @@ class Plan(msgspec.Struct, frozen=True):
     begin_ms: int
     storm_s: float
     conditions: int
-    loud: bool
+    loud: str
     spans: tuple[Span, ...]
     spells: tuple[Spell, ...]
     disk: tuple[DiskSpell, ...]
@@ -86,7 +97,7 @@ class Plan(msgspec.Struct, frozen=True):
     @staticmethod
     def calm(seed: int) -> "Plan":
         """Nothing goes wrong, and nobody sends, but what a test orders; with the default waits."""
-        return Plan(seed, (), False, "base", False, 0, 0.0, 0, False, (), (), (), (0.001,), ())
+        return Plan(seed, (), False, "base", False, 0, 0.0, 0, "", (), (), (), (0.001,), ())
 
 
 def draw(seed: int) -> Plan:
@@ -103,6 +114,11 @@ def draw(seed: int) -> Plan:
     if aim and (leading := leads_to(aim)):
         fault = luck.choice(sorted(leading))
         has = (*has, "weather") if "weather" not in has else has
+    death = Death(aim, 1 if leads_to(aim) else luck.choice((1, 1, 1, 2)), sink) if aim else None
+    storm_s = max(storm_s, 250.0) if leads_to(aim) else storm_s
+    spans = _spans(luck, death, storm_s, "freeze" in has, "reload" in has)
+    aimed = [span.dies_at.point.partition("-")[2] for span in spans if span.dies_at is not None]
+    has = tuple(dict.fromkeys((*has, *(name for point in aimed for name in NEEDS.get(point, ())))))
     return Plan(
         seed=seed,
         has=has,
@@ -112,15 +128,9 @@ def draw(seed: int) -> Plan:
         begin_ms=luck.choice(BEGINS_MS),
         storm_s=storm_s,
         conditions=conditions,
-        loud=bool(aim),
-        spans=_spans(
-            luck,
-            Death(aim, luck.choice((1, 1, 1, 2)), sink) if aim else None,
-            storm_s,
-            "freeze" in has,
-            "reload" in has,
-        ),
-        spells=_weather(luck, storm_s, sink, fault) if "weather" in has else (),
+        loud="error" if aim.endswith("drop") else "critical" if aim else "",
+        spans=spans,
+        spells=_weather(luck, storm_s, sink, fault, aim) if "weather" in has else (),
         disk=_disk(luck, storm_s) if "disk" in has else (),
         disk_delays=(0.0005, 0.002, 0.02, 0.2, 1.5) if "slow disk" in has else (0.0005, 0.001, 0.002),
         knobs=_knobs(luck) if "knobs" in has else (),
@@ -144,7 +154,7 @@ def _spans(luck: Random, aim: Death | None, storm_s: float, freezes: bool, reloa
     spans = []
     for number in range(max(luck.choice((0, 1, 1, 2, 2, 3)), 1 if aim else 0)):
         how = luck.choice(("kill", "kill", "kill", "stop"))
-        death: Death | None = None
+        latest, death = luck.uniform(5, storm_s * 0.7), None
         if number == 0 and aim is not None:
             death = aim
         elif luck.random() < 0.35:
@@ -152,21 +162,28 @@ def _spans(luck: Random, aim: Death | None, storm_s: float, freezes: bool, reloa
         elif luck.random() < 0.75:
             point, at = luck.choice(TARGETS)
             death = Death(point, luck.choice((1, 1, 1, 3)), at)
+        if death is not None:
+            latest = luck.uniform(storm_s * 0.7, storm_s)
         downtime = luck.choice((0.1, 0.1, 2, 20, 120, 400)) * luck.uniform(0.5, 1.5)
         if luck.random() < 0.02:
             downtime = luck.uniform(1800, 3 * 3600)
+        if death is not None and death.point.endswith("-stop"):
+            how, latest = "stop", luck.uniform(storm_s * 0.3, storm_s * 0.9)
         if freezes and death is None:
             how = "freeze"
         variant = luck.choice(tuple(VARIANTS)) if reloads and luck.random() < 0.3 else ""
-        latest = luck.uniform(5, storm_s * 0.7) if death is None else luck.uniform(storm_s * 0.6, storm_s)
         spans.append(Span(death, latest, how, downtime, variant))
     return tuple(spans)
 
 
-def _weather(luck: Random, storm_s: float, sink: str, fault: str) -> tuple[Spell, ...]:
-    """The seed's own sink and fault, and perhaps more."""
+def _weather(luck: Random, storm_s: float, sink: str, fault: str, aim: str) -> tuple[Spell, ...]:
+    """The seed's own sink and fault, so that it comes where it aims at; and perhaps more."""
     found = []
-    if fault:
+    if aim.endswith("twin"):
+        found.append(Spell(HOSTS[sink], 0.0, 35.0, ("late",), 1.0))
+    elif aim and leads_to(aim):
+        found.append(Spell(HOSTS[sink], 0.0, luck.uniform(90, 200), (fault,), luck.choice((0.8, 1.0))))
+    elif fault:
         begin = luck.choice((0.0, 0.0, luck.uniform(0, storm_s * 0.5)))
         length = luck.choice((5, 20, 60) if fault in ("rejected", "credentials") else (15, 40, 120, 400))
         found.append(Spell(HOSTS[sink], begin, begin + length, (fault,), luck.choice((0.4, 0.7, 1.0))))

@@ -113,7 +113,14 @@ class World(Host):
         )
         if self.plan.loud:
             # So that every sink is told of something.
-            conditions[0] = conditions[0]._replace(service="shop", severity="critical", environment="production")
+            begin = luck.uniform(2, 25)
+            end = begin + (15 if self.plan.loud == "error" else luck.choice((30, 100)))
+            conditions[0] = conditions[0]._replace(
+                service="shop",
+                severity=self.plan.loud,
+                environment="production",
+                episodes=((begin, end), *(one for one in conditions[0].episodes if one[0] > end + 5)),
+            )
         names = ["alpha", "beta"] if "second server" in has else ["alpha"]
         servers: dict[str, list[Condition]] = {name: [] for name in names}
         for condition in conditions:
@@ -158,7 +165,10 @@ class World(Host):
 
     def _script(self, condition: Condition, source: str) -> Script:
         has, luck = self.plan.has, self.luck(f"script {condition.resource}")
-        skew = luck.choice((0, 0, -3_600_000, -2_000, 2_000, 120_000, 600_000)) if "skew" in has else 0
+        skews = [0, 0, -3_600_000, -2_000, 2_000, 120_000]
+        if "copies" not in has and "lag" not in has:
+            skews.append(600_000)  # Its starts are clamped, and tell episodes apart only in their order.
+        skew = luck.choice(skews) if "skew" in has else 0
         way = self._way(luck, skew_ms=skew, lag=40.0, copy_s=300.0)
         return Script(way, source, garbled="garbled" in has)
 
