@@ -6,6 +6,7 @@ job again, the same key is resolved. What such a sink answers is logged, and not
 """
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
@@ -19,7 +20,10 @@ from sinks.base import Done, Http, Order, Outcome, Retry, Sink, Unsure
 EVERY_S = 900
 """A cause that lasts is said again after so long."""
 TRIES = 5
+RELIEF_TRIES = 120
+"""So often it is tried to take a notice back: a page that nobody ends wakes people up again."""
 PAUSE_S = 5.0
+PAUSE_MAX_S = 30.0
 
 
 class Emergency:
@@ -37,6 +41,7 @@ class Emergency:
         self._told: dict[str, dict[str, Sink]] = {}
         self._send_id = 0
         self._turns: dict[str, asyncio.Lock] = {}
+        self._closing = asyncio.Event()
 
     def set_sinks(self, sinks: Sequence[Sink]) -> None:
         """Other sinks, for notices from now on. What others were told before is taken back there all the same."""
@@ -66,7 +71,8 @@ class Emergency:
             self._last.pop(cause, None)
 
     async def close(self) -> None:
-        """Waits for notices that are on their way (each tries for some seconds at most)."""
+        """Waits for notices that are on their way (each tries for some seconds at most from here on)."""
+        self._closing.set()
         await asyncio.gather(*self._running)
 
     def _send(self, cause: str, action: Action, text: str, ways: Mapping[str, Sequence[Sink]]) -> None:
@@ -74,33 +80,45 @@ class Emergency:
         order = self._order(cause, action, text)
         for name, sinks in ways.items():
             turn = self._turns.setdefault(name, asyncio.Lock())
-            task = asyncio.create_task(self._in_turn(sinks, turn, order), name=f"emergency {name}")
+            task = asyncio.create_task(self._in_turn(cause, sinks, turn, order), name=f"emergency {name}")
             self._running.add(task)
             task.add_done_callback(self._running.discard)
 
-    async def _in_turn(self, sinks: Sequence[Sink], turn: asyncio.Lock, order: Order) -> None:
+    async def _in_turn(self, cause: str, sinks: Sequence[Sink], turn: asyncio.Lock, order: Order) -> None:
         """A resolve that overtook its notice would leave a page that nobody ends."""
         async with turn:
             for sink in dict.fromkeys(sinks):
-                if await self._deliver(sink, order):
+                if await self._deliver(cause, sink, order):
                     return
 
-    async def _deliver(self, sink: Sink, order: Order) -> bool:
+    def _goes_on(self, cause: str, order: Order, tries: int) -> bool:
+        """Whether it is tried again: a relief for long, unless the cause has come back, or samband stops."""
+        if order.action == "resolve" and cause not in self._since and not self._closing.is_set():
+            return tries < RELIEF_TRIES
+        return tries < TRIES
+
+    async def _pause(self, tries: int, after_ms: int) -> None:
+        longer = min(self._pause_s * max(1, tries - TRIES + 1), max(PAUSE_MAX_S, self._pause_s))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._closing.wait(), max(longer, after_ms / 1000))
+
+    async def _deliver(self, cause: str, sink: Sink, order: Order) -> bool:
         """Whether the sink has taken it."""
-        for turn in range(TRIES):
+        tries = 0
+        while True:
+            tries += 1
             outcome = await sink.deliver(order, self._http)
             match outcome:
                 case Done():
                     log.SENT(sink=sink.name, action=order.action, key=order.key)
                     return True
-                case Retry() | Unsure() if turn + 1 < TRIES:
+                case Retry() | Unsure() if self._goes_on(cause, order, tries):
                     # A second page under one key is the same page; at other sinks twice is better than never.
                     order = replace(order, repeat=order.repeat or isinstance(outcome, Unsure))
-                    await asyncio.sleep(max(self._pause_s, outcome.after_ms / 1000))
+                    await self._pause(tries, outcome.after_ms)
                 case _:
                     log.SEND_DEAD(sink=sink.name, action=order.action, key=order.key, detail=_masked(sink, outcome))
-                    break
-        return False
+                    return False
 
     def _order(self, cause: str, action: Action, text: str) -> Order:
         now, key = self._clock.wall_ms(), f"samband-{self._host}-{cause}"

@@ -89,11 +89,14 @@ def _survivor(state: State, incident: Incident, style: Style) -> str:
 def components(state: State, policy: Policy, delivery: Delivery, incident: Incident) -> dict[str, str]:
     """For each component that the incident touches: the worst over all entries that stand open at that page.
 
-    An entry stands open until its end was asked for, so a component does not turn green before its time.
+    An entry stands open until its end was asked for, so a component does not turn green before its time. One
+    that was never made does not: nobody would turn the component green when it is dropped.
     """
     worst: dict[str, int] = dict.fromkeys(_names(state, policy, incident), 0)
     for other in state.deliveries.rows.values():
         if other.sink != delivery.sink or other.state != "open" or other.shadow:
+            continue
+        if not other.confirmed and other.id != delivery.id:
             continue
         published = state.incidents[other.incident]
         level = _WORSE.index(COMPONENT.get(published.priority, "degraded_performance"))

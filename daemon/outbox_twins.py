@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from daemon import log
 from daemon import outbox_orders as orders
+from daemon.core.model.incident import Delivery
 from daemon.outbox_lanes import shifted
 from daemon.outbox_rules import Timing
 from daemon.runtime import Runtime
@@ -28,7 +29,7 @@ class Twins:
 
         At least once: while there was no daemon nobody looked.
         """
-        if row.unsure_at and row.send.action == "create":
+        if row.unsure_at:
             first = max(row.unsure_at + self.timing.settle, now + self.timing.settle // 2)
             self._watched[row.send.id] = (first, row)
 
@@ -45,16 +46,33 @@ class Twins:
         now, state = self._runtime.now_ms(), self._runtime.engine.state
         delivery = state.deliveries.get(row.send.delivery)
         last = now - row.unsure_at >= self.timing.watch
-        if sink.idempotency != "readback" or delivery is None or delivery.incident not in state.incidents.rows:
+        if sink.idempotency == "none" or delivery is None or delivery.incident not in state.incidents.rows:
             del self._watched[row.send.id]
             return
         order = orders.build(row, sink.idempotency, state, self._runtime.engine.policy, now, self.style)
-        found = await sink.find(order, self._http, now - row.unsure_at)
-        clean = not isinstance(found, Found) or await self._close(sink, row, order, found)
+        clean = await self._look_for_twins(sink, row, order, now)
+        if clean and self._is_over(delivery):
+            # What was carried out long after its sender gave up may have opened it, or changed it, once more.
+            clean = isinstance(await sink.deliver(replace(order, action="resolve"), self._http), Done)
         if last and clean:
             del self._watched[row.send.id]
         else:
             self._watched[row.send.id] = (now + self.timing.watch_every, row)
+
+    def _is_over(self, delivery: Delivery) -> bool:
+        """Whether the object was ended, and neither something is still to be said there nor it was opened again."""
+        others = self._runtime.engine.state.deliveries.rows.values()
+        open_again = any(
+            one.key == delivery.key and one.sink == delivery.sink and one.state == "open" for one in others
+        )
+        return delivery.state == "closed" and delivery.confirmed and not delivery.sends and not open_again
+
+    async def _look_for_twins(self, sink: Sink, row: OutboxRow, order: Order, now: int) -> bool:
+        """Whether there is none, or none any more."""
+        if sink.idempotency != "readback" or row.send.action != "create":
+            return True
+        found = await sink.find(order, self._http, now - row.unsure_at)
+        return not isinstance(found, Found) or await self._close(sink, row, order, found)
 
     async def _close(self, sink: Sink, row: OutboxRow, order: Order, found: Found) -> bool:
         """Closes the twins; True when none is left. An object of a row that was dropped is simply ended."""

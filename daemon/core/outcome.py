@@ -13,6 +13,9 @@ from daemon.core.policy import HOUR, MINUTE
 from daemon.core.priority import rank_of, reckon
 from daemon.core.raises import raise_if_worse, ring_again
 
+TWINS = 15 * MINUTE
+"""So long after an unclear attempt what it made may turn up at a sink, and has to be ended."""
+
 
 def remember_touched(ctx: Context) -> None:
     """What a record touched is settled after all records of the same instant.
@@ -151,11 +154,12 @@ def acknowledgement_lapses(ctx: Context, incident: Incident) -> None:
 def close_incident(ctx: Context, incident: Incident, actor: str) -> None:
     """The end: the incident, what was merged into it, its rows and members leave for history.
 
-    While a sink has still to be told of it, it stays: what was never said could not be said then. A
-    person's word closes it at once all the same.
+    While a sink has still to be told of it, or a late twin of its objects may turn up, it stays: what was
+    never said could not be said then. A person's word closes it at once all the same.
     """
     deliveries = ctx.state.incident_deliveries(incident.id)
     untold = any(one.sends or (one.state == "open" and one.due_update) for one in deliveries)
+    untold = untold or (ctx.now - incident.closed_at < TWINS if incident.closed_at else bool(actor and deliveries))
     if incident.state != "closed" and (actor or not untold):
         incident.state = after(incident.state, "close")
         incident.closed_at = ctx.now

@@ -96,7 +96,7 @@ class Coverage(msgspec.Struct):
     def of(counts: list[list[tuple[str, int]]]) -> "Coverage":
         """The inverse of `counts`."""
         passed, died, disk = counts
-        found = Coverage(disk=Counter({name: count for name, count in disk}))
+        found = Coverage(disk=Counter(dict(disk)))
         for whole, part in ((found.passed, passed), (found.died, died)):
             for name, count in part:
                 point, sink, fault = name.split("|")
@@ -130,10 +130,13 @@ def can_follow(point: str, sink: str, fault: str) -> bool:
             return fault in (NOT_SENT if sink == "hook" else NOT_SENT | UNCLEAR)
         case "unsure":
             return fault in UNCLEAR
-        case "mark" | "deliver" | "send" | "find" if side == "before":
+        case "mark":
+            return fault in AGAIN[sink]
+        case "deliver" | "send" | "find" if side == "before":
             return fault in AGAIN[sink] and (name != "find" or fault in UNCLEAR)
         case "opened":
-            return fault in (NOT_SENT | UNCLEAR) - THROTTLED
+            # At the hook what is unclear is not tried again, so that it would take five incidents in a row.
+            return fault in (NOT_SENT if sink == "hook" else NOT_SENT | UNCLEAR) - THROTTLED
         case "closed":
             return fault == ""
     return True

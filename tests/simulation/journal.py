@@ -54,7 +54,7 @@ class Journal:
         self._last: Entry | None = None
         self._unfolded: list[Entry] = []
         self._engine: Engine | None = None
-        self._differs = False
+        self._differs = self._stepped = False
         self._decisions = Decisions(world)
         self.seen: dict[tuple[bytes, bool, int | None], None] = {}
         self.sends: dict[int, None] = {}
@@ -88,8 +88,8 @@ class Journal:
             self._world.wrong(f"batch {entry.seq} lies {last.now_ms - entry.now_ms} ms before the one before it")
         # An Overdue that could not be told at its time is told later; it is only a line in the timeline.
         early = [one for one in entry.records if one.at < last.now_ms and not isinstance(one, Overdue)]
-        stepped = any(isinstance(one, ClockStepped) for one in last.records)
-        if early and not stepped:
+        self._stepped = any(isinstance(one, ClockStepped) for one in last.records) or (self._stepped and bool(early))
+        if early and not self._stepped:
             kinds = sorted({type(record).__name__ for record in early})
             text = f"{', '.join(kinds)} of batch {entry.seq} came before deadlines that had already fired"
             self._world.wrong(text)

@@ -177,7 +177,8 @@ class Ledger:
             return
         talk = sorted(one for one in (*self.contacts.get(heard.emitter, ()), *self.starts) if one <= at)
         lead = max(heard.until - heard.at, 0.0)
-        if at < known.until + after * SLEW - SLACK_S:
+        # A restart gives every lease its last lead anew, whatever was said before.
+        if heard.at > start and at < known.until + after * SLEW - SLACK_S:
             yield f"its lease ended {at - known.until:.0f} s ago, and {after:.0f} s must pass"
         if at < start + (lead + after) * SLEW - SLACK_S:
             yield f"samband was started {at - start:.0f} s ago, and {lead + after:.0f} s must pass"

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from daemon.core.state import INCIDENT, State
 from tests.fakes.jira import TWIN_LABEL
+from tests.simulation.coverage import FINAL
 from tests.simulation.rings import rings_of_a_pager_without_keys
 from tests.simulation.world import World
 
@@ -68,7 +69,10 @@ def _sinks_agree(world: World) -> Iterator[str]:
             keys = fake.keys()
             for key in keys:
                 late = any(one.trouble == "late" and key.encode() in one.request.body for one in world.services.asked)
-                if key in world.people.gave_up or (late and name in ("pagerduty", "buzzer")):
+                refused = any(one.trouble in FINAL and key.encode() in one.request.body for one in world.services.asked)
+                if key.startswith("samband-host-") and refused:
+                    continue
+                if key in world.people.gave_up or (late and name == "buzzer"):
                     continue
                 # Nobody knows after a death whom the life before had told that the store was down.
                 for one in fake.open_objects(key) if not (key.startswith("samband-host-") and world.deaths) else ():

@@ -110,7 +110,7 @@ def draw(seed: int) -> Plan:
     turn, sink = seed // len(SINKS), SINKS[seed % len(SINKS)]
     fault = tuple(FAULTS)[turn % len(FAULTS)]
     points = [point for point in SINK_POINTS if can_exist(point, sink)]
-    aim = points[turn % len(points)] if luck.random() < 0.6 else ""
+    aim = points[turn % len(points)] if luck.random() < 0.8 else ""
     if aim and (leading := leads_to(aim)):
         fault = luck.choice(sorted(leading))
         has = (*has, "weather") if "weather" not in has else has
@@ -180,7 +180,7 @@ def _weather(luck: Random, storm_s: float, sink: str, fault: str, aim: str) -> t
     """The seed's own sink and fault, so that it comes where it aims at; and perhaps more."""
     found = []
     if aim.endswith("twin"):
-        found.append(Spell(HOSTS[sink], 0.0, 35.0, ("late",), 1.0))
+        found.append(Spell(HOSTS[sink], 0.0, 60.0, ("late",), 0.7))
     elif aim and leads_to(aim):
         found.append(Spell(HOSTS[sink], 0.0, luck.uniform(90, 200), (fault,), luck.choice((0.8, 1.0))))
     elif fault:

@@ -229,7 +229,8 @@ class World(Host):
     def twins_until(self) -> float:
         """Until when a late twin of a ticket or an entry may still be looked for, s."""
         late = [one.at for one in self.services.asked if one.makes and one.trouble in AMBIGUOUS]
-        return late[-1] + 16 * 60 if late else 0.0
+        late += [one.at for one in self.services.asked if one.trouble == "late"]
+        return max(late) + 16 * 60 if late else 0.0
 
     def _rests(self) -> bool:
         """Whether nothing is open, and nothing is under way."""
