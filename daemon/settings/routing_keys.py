@@ -92,5 +92,5 @@ def _hide(reading: Reading, places: Places, prefix: KeyPath, path: KeyPath, numb
     shown = {dotted((*prefix, key)): dotted((*path, number)) for key, number in numbers.items()}
     for index, problem in enumerate(reading.problems):
         for real, safe in shown.items():
-            if problem.key == real or problem.key.startswith(f"{real}."):
+            if problem.key.startswith(real) and problem.key[len(real) : len(real) + 1] in ("", ".", "["):
                 reading.problems[index] = replace(problem, key=safe + problem.key.removeprefix(real))

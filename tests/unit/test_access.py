@@ -87,4 +87,4 @@ def test_operator_token_says_what_is_wrong_with_its_file(tmp_path: Path) -> None
     with pytest.raises(OperatorTokenError, match="holds no token; remove it"):
         operator_token(path)
     with pytest.raises(OperatorTokenError, match="cannot be made"):
-        operator_token(tmp_path / "missing" / "operator.token")
+        operator_token(path / "below" / "a file" / "operator.token")

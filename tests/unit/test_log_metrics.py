@@ -108,7 +108,7 @@ def test_every_event_has_a_meaning_and_its_own_name() -> None:
 def test_every_metric_is_samband_with_a_meaning_and_bounded_labels() -> None:
     known = {
         "source", "format", "status", "reason", "code", "origin", "step", "state", "priority", "sink", "action",
-        "outcome", "version", "config",
+        "outcome", "version", "config", "topic", "partition",
     }  # fmt: skip
     families = list(metrics.REGISTRY.collect())
     assert len(families) > 30
