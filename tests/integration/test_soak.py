@@ -24,7 +24,8 @@ pytestmark = pytest.mark.integration
 ROUNDS = int(os.environ.get("SAMBAND_ROUNDS", "50"))
 OUTAGES, ALERTS_EACH = 4, 3
 FAULTS = ("status", "status_after", "hang_after", "reset", "reset_after", "cut", "truncate", "garbage", "slow")
-LAGS_S = (0.5, 2.8, 6.0)
+DONE_UNHEARD = ("status_after", "hang_after", "reset_after", "garbage")
+LAGS_S = (0.5, 2.8, 12.0)
 """So long desk and public page do not find what they have been told. The last is longer than `delivery.settle` allows
 for: then a repeat makes a twin, and the reconcile has to find it."""
 RECONCILED_WITHIN_S = 15 * 60
@@ -149,6 +150,9 @@ def _misbehave(sinks: Sinks, fakes: dict[str, Fake], luck: random.Random) -> Non
             kind = luck.choice(FAULTS)
             how = {"status": luck.choice((500, 502, 503))} if kind.startswith("status") else {}
             fake.misbehave(kind, times=luck.randint(1, 2), seconds=0.3, **how)
+    for fake in (sinks.desk, sinks.page):
+        if luck.random() < 0.4:
+            fake.misbehave(luck.choice(DONE_UNHEARD), method="POST", path="/(issue|incidents)$", times=2)
 
 
 async def _kill(samband: Samband, luck: random.Random) -> None:
