@@ -1,7 +1,7 @@
 """The configurations that the simulated daemon runs: variations of one, compiled once per process."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 
 from daemon.assembly import Assembly, assemble
 from daemon.core import policy as core
+from daemon.core.matching import Matcher
 from daemon.settings import load
 from sinks.base import Sink
 from tests.simulation.sinks import BUZZER, Buzzer, Watched
@@ -89,10 +90,17 @@ class Sinks:
 
 
 class Configuration:
-    """One configuration, compiled. `assembly.policy` knows the buzzer, if there is one."""
+    """One configuration, compiled. `assembly.policy` knows the buzzer, if there is one.
 
-    def __init__(self, assembly: Assembly, *, buzzer: bool) -> None:
+    poison: a condition that says so raises in the engine, as a bug would.
+    """
+
+    def __init__(self, assembly: Assembly, *, buzzer: bool, poison: bool) -> None:
         policy = assembly.policy
+        if poison:
+            policy = msgspec.structs.replace(
+                policy, matcher=_poisoned(policy.matcher), digest=f"{policy.digest} poisoned"
+            )
         if buzzer:
             rules = [msgspec.structs.replace(one, to=_with_buzzer(one.to)) for one in policy.rules]
             sinks = {**policy.sinks, BUZZER: core.SinkInfo(BUZZER, "pager")}
@@ -107,12 +115,28 @@ class Configuration:
         return self.assembly.policy
 
 
+class _Poison:
+    """A condition over which the engine raises."""
+
+    text = "poison"
+
+    def matches(self, values: Mapping[str, Sequence[str]]) -> bool:
+        """Never says."""
+        raise ZeroDivisionError("poison")
+
+
+def _poisoned(compiled: Callable[[str], Matcher]) -> Callable[[str], Matcher]:
+    return lambda text: _Poison() if "poison" in text else compiled(text)
+
+
 def _with_buzzer(to: tuple[str, ...]) -> tuple[str, ...]:
     return (*to, BUZZER) if "pager" in to else to
 
 
 @lru_cache(maxsize=64)
-def configuration(variant: str = "base", *, quick: bool = False, buzzer: bool = False) -> Configuration:
+def configuration(
+    variant: str = "base", *, quick: bool = False, buzzer: bool = False, poison: bool = False
+) -> Configuration:
     """One of VARIANTS with quick or default waits."""
     wanted = YAML(typ="safe").load(BASE.read_text(encoding="utf-8"))
     for change in (QUICK if quick else PATIENT, VARIANTS[variant]):
@@ -121,7 +145,7 @@ def configuration(variant: str = "base", *, quick: bool = False, buzzer: bool = 
         path = Path(folder) / "samband.yaml"
         path.write_text(json.dumps(wanted), encoding="utf-8")  # JSON is YAML.
         settings = load(path)
-    return Configuration(assemble(settings, from_ms=BEGIN_MS - 2 * core.DAY, days=12), buzzer=buzzer)
+    return Configuration(assemble(settings, from_ms=BEGIN_MS - 2 * core.DAY, days=12), buzzer=buzzer, poison=poison)
 
 
 def _changed(before: Any, change: Mapping[str, Any]) -> dict[str, Any]:

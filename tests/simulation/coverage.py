@@ -142,7 +142,7 @@ def can_follow(point: str, sink: str, fault: str) -> bool:
     return True
 
 
-def leads_to(point: str) -> frozenset[str]:
+def leads_to(point: str, sink: str) -> frozenset[str]:
     """The faults that lead there; none when any does."""
     name = point.partition("-")[2]
     found: dict[str, frozenset[str]] = {
@@ -152,9 +152,12 @@ def leads_to(point: str) -> frozenset[str]:
         "find": UNCLEAR,
         "twin": frozenset({"late"}),
         "drop": frozenset({"refused"}),
-        "opened": frozenset({"refused", "hang", "error"}),
-        "closed": frozenset({"refused", "error"}),
+        "opened": (NOT_SENT if sink == "hook" else NOT_SENT | UNCLEAR) - THROTTLED,
+        "closed": frozenset({"refused", "error"}) if sink != "hook" else frozenset({"refused"}),
+        "delivered": FINE - {""},
     }
+    if sink == "pager":
+        found["mark"] = NOT_SENT | UNCLEAR  # A native row has no mark of its own at the first attempt.
     return found.get(name, frozenset())
 
 

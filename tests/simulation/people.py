@@ -36,7 +36,7 @@ class People:
         pause = until / luck.choice((2, 4, 8))
         while self._host.loop.time() < until:
             await asyncio.sleep(luck.uniform(pause / 10, pause))
-            if "silences" in has and luck.random() < 0.4:
+            if ("silences" in has or "poison" in has) and luck.random() < 0.4:
                 await self._silence()
             elif "corrections" in has and luck.random() < 0.5:
                 await self._correct()
@@ -118,6 +118,8 @@ class People:
             return
         resource = f"r{luck.randint(0, max(1, self._host.plan.conditions - 1))}"
         term = Term(*luck.choice((("resource", resource), ("service", "shop"), ("service", "payments"))), False, True)
+        if "poison" in self._host.plan.has and luck.random() < 0.6:
+            term = Term("resource", "poison", False, True)
         begins = now + luck.choice((0, 0, 0, 30_000))
         ends = begins + luck.choice((20_000, 100_000, 400_000))
         kind: SilenceKind = luck.choice(("silence", "maintenance"))

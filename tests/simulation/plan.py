@@ -56,8 +56,14 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "base": ("knobs",),
     "refresh": ("prometheus",),
     "stop": ("prometheus",),
+    "notice": ("weather",),
 }
 """What a world must have to come to a failpoint."""
+
+RARE = tuple(
+    point for point in SINK_POINTS if point.endswith(("drop", "twin", "mark", "opened", "closed", "delivered"))
+)
+"""Aimed at twice as often: it takes several things to come there."""
 
 TARGETS = tuple((point, sink) for sink in SINKS for point in SINK_POINTS if can_exist(point, sink))
 
@@ -109,13 +115,13 @@ def draw(seed: int) -> Plan:
     quick, storm_s, conditions = _size(luck)
     turn, sink = seed // len(SINKS), SINKS[seed % len(SINKS)]
     fault = tuple(FAULTS)[turn % len(FAULTS)]
-    points = [point for point in SINK_POINTS if can_exist(point, sink)]
+    points = [point for point in (*SINK_POINTS, *RARE) if can_exist(point, sink)]
     aim = points[turn % len(points)] if luck.random() < 0.8 else ""
-    if aim and (leading := leads_to(aim)):
+    if aim and (leading := leads_to(aim, sink)):
         fault = luck.choice(sorted(leading))
         has = (*has, "weather") if "weather" not in has else has
-    death = Death(aim, 1 if leads_to(aim) else luck.choice((1, 1, 1, 2)), sink) if aim else None
-    storm_s = max(storm_s, 250.0) if leads_to(aim) else storm_s
+    death = Death(aim, 1 if leads_to(aim, sink) else luck.choice((1, 1, 1, 2)), sink) if aim else None
+    storm_s = max(storm_s, 250.0) if leads_to(aim, sink) else storm_s
     spans = _spans(luck, death, storm_s, "freeze" in has, "reload" in has)
     aimed = [span.dies_at.point.partition("-")[2] for span in spans if span.dies_at is not None]
     has = tuple(dict.fromkeys((*has, *(name for point in aimed for name in NEEDS.get(point, ())))))
@@ -157,7 +163,7 @@ def _spans(luck: Random, aim: Death | None, storm_s: float, freezes: bool, reloa
         latest, death = luck.uniform(5, storm_s * 0.7), None
         if number == 0 and aim is not None:
             death = aim
-        elif luck.random() < 0.35:
+        elif luck.random() < 0.5:
             death = Death(luck.choice(SYSTEM_POINTS), luck.choice((1, 1, 2, 5)))
         elif luck.random() < 0.75:
             point, at = luck.choice(TARGETS)
@@ -181,7 +187,7 @@ def _weather(luck: Random, storm_s: float, sink: str, fault: str, aim: str) -> t
     found = []
     if aim.endswith("twin"):
         found.append(Spell(HOSTS[sink], 0.0, 60.0, ("late",), 0.7))
-    elif aim and leads_to(aim):
+    elif aim and leads_to(aim, sink):
         found.append(Spell(HOSTS[sink], 0.0, luck.uniform(90, 200), (fault,), luck.choice((0.8, 1.0))))
     elif fault:
         begin = luck.choice((0.0, 0.0, luck.uniform(0, storm_s * 0.5)))

@@ -77,6 +77,7 @@ class Way:
     """How messages reach the daemon: perhaps late, perhaps again, perhaps overtaking each other.
 
     deliver: hands alerts to the daemon; True once they were acknowledged. wall_ms: the sender's clock.
+    edge: asked before each message, how long it is on its way, s.
     """
 
     def __init__(
@@ -87,18 +88,22 @@ class Way:
         deliver: Callable[[str, Parsed], Awaitable[bool]],
         received_ms: Callable[[], int],
         *,
+        edge: Callable[[], float] = lambda: 0.0,
         lag: float = 0.0,
         copies: float = 0.0,
         copy_s: float = 60.0,
     ) -> None:
         self.loop, self.luck, self.wall_ms = loop, luck, wall_ms
         self._deliver, self._received_ms = deliver, received_ms
+        self._edge = edge
         self._lag, self._copies, self._copy_s = lag, copies, copy_s
 
     async def send(self, source: str, body: bytes, parser: Any, client: str = "") -> bool:
         """Sends a body; True once it was acknowledged."""
         if self._lag and self.luck.random() < 0.5:
             await asyncio.sleep(self.luck.uniform(0, self._lag))
+        if wait := self._edge():
+            await asyncio.sleep(wait)
         done = await self._arrive(source, body, parser, client)
         if self._copies and self.luck.random() < self._copies:
             late = self._late(source, body, parser, client, self.luck.uniform(0, self._copy_s))

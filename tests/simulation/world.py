@@ -98,7 +98,7 @@ class World(Host):
     def _everybody(self, end: float) -> Iterator[Coroutine[Any, Any, None]]:
         yield self.run_daemon()
         yield self._watch()
-        if any(name in self.plan.has for name in ("people", "corrections", "silences")):
+        if any(name in self.plan.has for name in ("people", "corrections", "silences", "poison")):
             yield self.people.run(self.plan.storm_s)
         if "reload" in self.plan.has:
             yield self._reloads()
@@ -145,10 +145,19 @@ class World(Host):
             lambda: self.clock.true_ms() + skew_ms,
             self._deliver,
             self._received_ms,
+            edge=lambda: self._until_a_deadline(luck),
             lag=lag if "lag" in has else 0.0,
             copies=0.2 if "copies" in has else 0.0,
             copy_s=copy_s,
         )
+
+    def _until_a_deadline(self, luck: Random) -> float:
+        """Now and then a message arrives just when a deadline is due, or a moment before or after it, s."""
+        runtime = self.runtime
+        if "edge" not in self.plan.has or runtime is None or luck.random() > 0.3:
+            return 0.0
+        left = (runtime.engine.next_due() - runtime.now_ms()) / 1000
+        return max(0.0, left + luck.choice((-0.02, -0.002, -0.001, 0.0, 0.001, 0.002))) if 0 < left < 20 else 0.0
 
     def _server(self, name: str, replica: str, resend: float) -> Prometheus:
         has, luck = self.plan.has, self.luck(f"prometheus {name} {replica}")

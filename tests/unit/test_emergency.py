@@ -127,3 +127,16 @@ async def test_a_notice_is_taken_back_with_the_new_key_when_the_old_one_is_refus
     await scene.emergency.close()
     assert [page.status for page in scene.pager.pages] == ["resolved"]
     scene.pager.violations.clear()  # The old key was tried first.
+
+
+async def test_a_notice_is_taken_back_however_long_the_sink_is_away(scene: Scene) -> None:
+    told, taken_back = asyncio.Event(), asyncio.Event()
+    scene.pager.on_event = lambda line: (taken_back if "resolve" in line else told).set()
+    scene.emergency.tell("store", "it is down")
+    await told.wait()
+    scene.pager.faults.append(Fault("status", status=503, times=3 * TRIES))
+    scene.emergency.relieve("store")
+    await taken_back.wait()
+    assert len(scene.pager.requests) > 3 * TRIES
+    await scene.emergency.close()
+    assert [page.status for page in scene.pager.pages] == ["resolved"]
