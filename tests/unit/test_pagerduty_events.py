@@ -354,7 +354,15 @@ def test_routing_keys_in_the_configuration_itself(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    ["{}", "{service: ''}", "orders", "{service: orders, team: x}", "{service: [a]}", "{service: a, key: b}", '["\\uD800"]'],
+    [
+        "{}",
+        "{service: ''}",
+        "orders",
+        "{service: orders, team: x}",
+        "{service: [a]}",
+        "{service: a, key: b}",
+        '["\\uD800"]',
+    ],
 )
 def test_no_problem_names_a_routing_key(tmp_path: Path, wrong: str) -> None:
     (tmp_path / "keys.yaml").write_text(f"{SHOP}: {{service: shop}}\n{ORDERS}: {wrong}\n{SHOP}: {{service: again}}\n")
