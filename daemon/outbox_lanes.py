@@ -173,6 +173,8 @@ class Lane:
         self.paused_until = 0
         self.in_flight = 0
         self.looking_back = False
+        # Entries share components, and each sets them to the worst of all: the last word must be the newest.
+        self._at_once = 1 if sink.kind == "status_page" else IN_FLIGHT_MAX
         self._ready: list[tuple[int, int, QueueKey]] = []
 
     def retire(self) -> None:
@@ -194,7 +196,7 @@ class Lane:
 
     def wait(self, now: int) -> int | None:
         """How long nothing may be begun, ms; None: until one of those in flight is back."""
-        if not self._ready or self.in_flight >= IN_FLIGHT_MAX:
+        if not self._ready or self.in_flight >= self._at_once:
             return None
         until = self.circuit.wait(now)
         return None if until is None else max(until, self.paused_until - now, 0)

@@ -377,6 +377,6 @@ def self_alert(record: SelfNoticed) -> ParsedAlert:
 
 
 _CRITICAL = frozenset({"deadline-failed"})
-_OCCURRENCES = frozenset({"clock-step", "kafka-lost"})
-"""Causes that are over when they have happened: nothing ends them but time."""
+_OCCURRENCES = frozenset({"clock-step", "deadline-failed", "kafka-lost"})
+"""Causes that are over when they have happened: nothing ends them but time, or a person."""
 _STEPPED = "the clock stepped forward: waits were moved along, and no alert lapses by it"

@@ -32,11 +32,16 @@ def hand_over(ctx: Context, survivor: Incident, loser: Incident) -> None:
 
 
 def _own(ctx: Context, survivor: Incident, other: Delivery) -> Delivery | None:
-    """The survivor's object for the same sink: the open one, else the one that waits."""
+    """The survivor's object for the same sink: the open one, else the one that waits.
+
+    What only seemed to be made (shadow mode) stands for nothing that people have.
+    """
     same = [
         delivery
         for delivery in ctx.state.incident_deliveries(survivor.id)
-        if delivery.sink == other.sink and delivery.state in ("open", "waiting", "draft")
+        if delivery.sink == other.sink
+        and delivery.state in ("open", "waiting", "draft")
+        and (other.shadow or not delivery.shadow)
     ]
     return min(same, key=lambda delivery: (delivery.state != "open", delivery.id)) if same else None
 

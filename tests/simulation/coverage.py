@@ -135,8 +135,8 @@ def can_follow(point: str, sink: str, fault: str) -> bool:
         case "deliver" | "send" | "find" if side == "before":
             return fault in AGAIN[sink] and (name != "find" or fault in UNCLEAR)
         case "opened":
-            # At the hook what is unclear is not tried again, so that it would take five incidents in a row.
-            return fault in (NOT_SENT if sink == "hook" else NOT_SENT | UNCLEAR) - THROTTLED
+            # To a circuit all failures are alike. What is unclear at the hook is not tried again.
+            return fault in ({"refused"} if sink == "hook" else {"refused", "hang", "error"})
         case "closed":
             return fault == ""
     return True
@@ -152,8 +152,8 @@ def leads_to(point: str, sink: str) -> frozenset[str]:
         "find": UNCLEAR,
         "twin": frozenset({"late"}),
         "drop": frozenset({"refused"}),
-        "opened": (NOT_SENT if sink == "hook" else NOT_SENT | UNCLEAR) - THROTTLED,
-        "closed": frozenset({"refused", "error"}) if sink != "hook" else frozenset({"refused"}),
+        "opened": frozenset({"refused"} if sink == "hook" else {"refused", "hang", "error"}),
+        "closed": frozenset({"refused"}),
         "delivered": FINE - {""},
     }
     if sink == "pager":

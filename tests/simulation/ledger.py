@@ -143,7 +143,9 @@ class Ledger:
     def _wrong(self, alert: Alert, known: Known, now: float) -> Iterator[str]:
         runtime = self._world.runtime
         assert runtime is not None
-        if alert.source == "scripts" and (expected := known.is_open()) is not None and expected != alert.open:
+        poisoned = "poison" in self._world.plan.has  # What raised waits as a dead letter for a person.
+        expected = known.is_open() if alert.source == "scripts" and not poisoned else None
+        if expected is not None and expected != alert.open:
             yield f"it is {'open' if alert.open else 'ended (' + alert.end + ')'}, and was said to be otherwise"
         heard = known.mention
         if not alert.open or heard is None or not self.starts or heard.at < self.starts[-1]:
@@ -160,7 +162,7 @@ class Ledger:
     def ended_by_silence(self, alert: Alert, at: float) -> None:
         """The engine took the alert to have ended, because its emitter talked on without it, or because of its age."""
         known = self.known.get(alert.key)
-        if known is None or known.mention is None or self.clock_wrong:
+        if known is None or known.mention is None or self.clock_wrong or self._world.people.gave_in:
             return
         timing = self._world.configuration.policy.timing
         for text in self._too_early(alert, known, known.mention, at, timing.lapse_after / 1000, timing):

@@ -12,6 +12,8 @@ from daemon.core.model.incident import Incident
 from daemon.core.model.silence import SilenceKind, Term
 from daemon.core.records import AnyRecord, CommandGiven, SilenceExpired, SilencePut
 from daemon.runtime import NotDurable
+from daemon.sources.again import read_again
+from daemon.sources.formats.base import Unreadable
 from daemon.store.base import OutboxRow
 from tests.simulation.host import Host
 from tests.simulation.life import Dead, Silent
@@ -29,6 +31,7 @@ class People:
         self.silenced: list[tuple[float, float, str]] = []
         self.touched: dict[int, float] = {}
         self.gave_up: dict[str, None] = {}
+        self.gave_in = False
 
     async def run(self, until: float) -> None:
         """Until that time they act now and then."""
@@ -144,6 +147,22 @@ class People:
             if waits or (one.state == "resolved" and one.priority == "P1" and not one.due_close):
                 await self.say("resolve", one.id, "carl")
         await self._dead_letters()
+        await self._quarantined()
+
+    async def _quarantined(self) -> None:
+        """Gives in again what raised in the engine, as `samband dead-letters retry` does."""
+        life, runtime = self._host.life, self._host.runtime
+        if life is None or runtime is None:
+            return
+        rows = self._host.disk.read(
+            "SELECT id, reason, raw FROM dead_letters WHERE reason LIKE 'quarantined%' ORDER BY id"
+        )
+        for number, reason, raw in rows:
+            with contextlib.suppress(Dead, Silent, NotDurable, Unreadable):
+                await life.ask(runtime.intake(read_again(None, reason, raw, runtime.now_ms()).alerts), patience=30.0)
+                await life.ask(runtime.drop_letter(number), patience=30.0)
+                self.gave_in = True
+                self._host.say(f"carl: gives in again what was set aside: {reason}")
 
     async def _dead_letters(self) -> None:
         life, outbox = self._host.life, self._host.outbox

@@ -100,6 +100,11 @@ class Plan(msgspec.Struct, frozen=True):
     disk_delays: tuple[float, ...]
     knobs: tuple[tuple[str, int], ...]
 
+    @property
+    def frozen(self) -> bool:
+        """Whether a daemon is replaced by another."""
+        return any(span.how == "freeze" for span in self.spans)
+
     @staticmethod
     def calm(seed: int) -> "Plan":
         """Nothing goes wrong, and nobody sends, but what a test orders; with the default waits."""
@@ -173,6 +178,8 @@ def _spans(luck: Random, aim: Death | None, storm_s: float, freezes: bool, reloa
         downtime = luck.choice((0.1, 0.1, 2, 20, 120, 400)) * luck.uniform(0.5, 1.5)
         if luck.random() < 0.02:
             downtime = luck.uniform(1800, 3 * 3600)
+        if death is not None and death.point.endswith("twin"):
+            latest = storm_s + 600
         if death is not None and death.point.endswith("-stop"):
             how, latest = "stop", luck.uniform(storm_s * 0.3, storm_s * 0.9)
         if freezes and death is None:
@@ -188,7 +195,8 @@ def _weather(luck: Random, storm_s: float, sink: str, fault: str, aim: str) -> t
     if aim.endswith("twin"):
         found.append(Spell(HOSTS[sink], 0.0, 60.0, ("late",), 0.7))
     elif aim and leads_to(aim, sink):
-        found.append(Spell(HOSTS[sink], 0.0, luck.uniform(90, 200), (fault,), luck.choice((0.8, 1.0))))
+        share = 0.5 if aim.endswith("delivered") else luck.choice((0.8, 1.0))
+        found.append(Spell(HOSTS[sink], 0.0, 220.0 if aim.endswith("drop") else luck.uniform(90, 200), (fault,), share))
     elif fault:
         begin = luck.choice((0.0, 0.0, luck.uniform(0, storm_s * 0.5)))
         length = luck.choice((5, 20, 60) if fault in ("rejected", "credentials") else (15, 40, 120, 400))

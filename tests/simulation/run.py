@@ -48,7 +48,8 @@ def simulate(seed: int, *, show_log: bool = False, tell: bool = False, disk: Any
     def listen(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         if event["event"] in ("circuit_opened", "circuit_closed") and (life := Life.current()) is not None:
             life.meets(event["event"].replace("_", "-"), event["sink"], about.get())
-        if event["event"] in BUGS and not (event["event"] == "fenced" and "freeze" in plan.has):
+        meant = {"fenced": "freeze", "quarantined": "poison"}.get(event["event"], "")
+        if event["event"] in BUGS and meant not in plan.has:
             bugs.append(f"log: {dict(event)}")
         if show_log:
             return event

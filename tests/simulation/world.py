@@ -112,15 +112,7 @@ class World(Host):
             luck, self.plan.conditions, self.plan.storm_s, quick=self.plan.quick, vanish="vanish" in has
         )
         if self.plan.loud:
-            # So that every sink is told of something.
-            begin = luck.uniform(2, 25)
-            end = begin + (15 if self.plan.loud == "error" else luck.choice((30, 100)))
-            conditions[0] = conditions[0]._replace(
-                service="shop",
-                severity=self.plan.loud,
-                environment="production",
-                episodes=((begin, end), *(one for one in conditions[0].episodes if one[0] > end + 5)),
-            )
+            conditions[0] = self._loud(luck, conditions[0])
         names = ["alpha", "beta"] if "second server" in has else ["alpha"]
         servers: dict[str, list[Condition]] = {name: [] for name in names}
         for condition in conditions:
@@ -136,6 +128,15 @@ class World(Host):
                 resend = luck.choice((30.0, 60.0)) if self.plan.quick else 60.0
                 for replica in ("a", "b") if "replica" in has else ("a",):
                     yield self._server(name, replica, resend).run(own, end)
+
+    def _loud(self, luck: Random, condition: Condition) -> Condition:
+        """One of which every sink is told."""
+        begin = luck.uniform(2, 25)
+        end = begin + (40 if self.plan.loud == "error" else luck.choice((30, 100)))
+        later = (one for one in condition.episodes if one[0] > end + 5)
+        episodes = ((begin, end), *later)
+        severity = self.plan.loud
+        return condition._replace(service="shop", severity=severity, environment="production", episodes=episodes)
 
     def _way(self, luck: Random, *, skew_ms: float = 0.0, lag: float, copy_s: float) -> Way:
         has = self.plan.has

@@ -1,5 +1,7 @@
 """Order within an incident, haste between incidents, and the circuit."""
 
+from types import SimpleNamespace
+
 from msgspec.structs import replace
 
 from daemon.outbox_lanes import IN_FLIGHT_MAX, Circuit, Lane, Queue, queue_key
@@ -79,7 +81,7 @@ def test_the_circuit_opens_after_failures_in_a_row_and_lets_one_probe_through() 
 
 
 def test_a_lane_takes_p1_first_and_bounds_what_is_under_way() -> None:
-    lane = Lane(object(), Timing())  # type: ignore[arg-type]
+    lane = Lane(SimpleNamespace(kind="ticket"), Timing())
     queues = {}
     for number, rank in ((21, 3), (22, 1), (23, 2)):
         queue = queues["jira", str(number)] = Queue(("jira", str(number)))
@@ -96,3 +98,11 @@ def test_a_lane_takes_p1_first_and_bounds_what_is_under_way() -> None:
     assert lane.wait(NOW) == 500
     queues["jira", "22"].busy = True
     assert lane.take(queues) is None, "its queue is busy: the entry is outdated"
+
+
+def test_a_status_page_holds_one_conversation_at_a_time_since_entries_share_components() -> None:
+    lane = Lane(SimpleNamespace(kind="status_page"), Timing())
+    lane.put(1, 11, ("page", "x"))
+    assert lane.wait(NOW) == 0
+    lane.in_flight = 1
+    assert lane.wait(NOW) is None
