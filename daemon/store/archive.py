@@ -19,6 +19,8 @@ import msgspec
 import zstandard
 from sqlalchemy import Connection, column, insert, inspect, table, text
 
+from daemon.store import schema
+from daemon.store.columns import sealed
 from daemon.store.migrate import migrate
 from daemon.store.schema import HEAD, metadata
 
@@ -173,9 +175,17 @@ def restore(connection: Connection, path: Path) -> Manifest:
         text("UPDATE scope SET next_number = next_number + :lift, holder = '', lease_until = 0, lineage = ''"),
         {"lift": NUMBERS_LIFTED},
     )
-    # What waited may have been sent since the backup was made.
-    connection.execute(text("UPDATE outbox SET state = 'sending' WHERE state = 'waiting'"))
+    _perhaps_sent(connection)
     return manifest
+
+
+def _perhaps_sent(connection: Connection) -> None:
+    """What waited may have been sent since the backup was made."""
+    outbox = schema.outbox
+    for row in connection.execute(outbox.select().where(outbox.c.state == "waiting")).mappings().all():
+        values = sealed(tuple({**row, "state": "sending"}.values())[:-1])
+        change = outbox.update().where(outbox.c.id == row["id"])
+        connection.execute(change.values(state="sending", crc=values[-1]))
 
 
 def fill(connection: Connection, name: str, rows: Counted, wanted: TableFacts | None = None) -> TableFacts:

@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD = "0004"
+HEAD = "0005"
 """The revision that this build reads and writes; `migrations/versions` must end with it."""
 
 UNFINISHED = ("waiting", "sending", "unsure", "dead")

@@ -96,8 +96,9 @@ class Following:
         return {key.name: position.next_offset for key, position in self.runtime.positions.items()}
 
     async def until_open(self, *wanted: str, within_s: float = 60) -> None:
-        """Waits until exactly these alerts are open."""
+        """Waits until exactly these alerts are open, and what made them so is on disk."""
         await until(lambda: self.open() == sorted(wanted), f"{sorted(wanted)} are open", within_s)
+        await self.runtime.submit([])
 
     async def until_done(self, wanted: int, within_s: float = 120) -> None:
         """Waits until so many messages have been read in all."""
