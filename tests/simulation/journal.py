@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 import zstandard
 
+from daemon.batching import INSTANT_MS
 from daemon.core.effects import Changes, Noted, Send
 from daemon.core.engine import Engine
 from daemon.core.model.alert import ParsedAlert
@@ -55,6 +56,7 @@ class Journal:
         self._unfolded: list[Entry] = []
         self._engine: Engine | None = None
         self._differs = self._stepped = False
+        self._ended: dict[tuple[bytes, int, int], None] = {}
         self._decisions = Decisions(world)
         self.seen: dict[tuple[bytes, bool, int | None], None] = {}
         self.sends: dict[int, None] = {}
@@ -87,7 +89,9 @@ class Journal:
         if entry.now_ms < last.now_ms:
             self._world.wrong(f"batch {entry.seq} lies {last.now_ms - entry.now_ms} ms before the one before it")
         # An Overdue that could not be told at its time is told later; it is only a line in the timeline.
-        early = [one for one in entry.records if one.at < last.now_ms and not isinstance(one, Overdue)]
+        # What arrives within an instant counts as received with the first of it.
+        since = last.now_ms - INSTANT_MS
+        early = [one for one in entry.records if one.at < since and not isinstance(one, Overdue)]
         self._stepped = any(isinstance(one, ClockStepped) for one in last.records) or (self._stepped and bool(early))
         if early and not self._stepped:
             kinds = sorted({type(record).__name__ for record in early})
@@ -141,7 +145,11 @@ class Journal:
             return
         for row in changes.changed:
             alert = state.alerts.rows.get(row.id) if row.kind == ALERT else None
-            if alert is not None and alert.end in ("lapsed", "expired") and alert.source != "samband":
+            if alert is None or alert.end not in ("lapsed", "expired") or alert.source == "samband":
+                continue
+            episode = (alert.key, alert.generation, alert.last_sign)
+            if episode not in self._ended:  # Once: it may be written again, when its incident is closed.
+                self._ended[episode] = None
                 self._world.ledger.ended_by_silence(alert, at)
 
     # ---- promise 6 -----------------------------------------------------------------------------------------------

@@ -195,7 +195,7 @@ def _weather(luck: Random, storm_s: float, sink: str, fault: str, aim: str) -> t
     if aim.endswith("twin"):
         found.append(Spell(HOSTS[sink], 0.0, 60.0, ("late",), 0.7))
     elif aim and leads_to(aim, sink):
-        share = 0.5 if aim.endswith("delivered") else luck.choice((0.8, 1.0))
+        share = 0.4 if aim.endswith("delivered") else luck.choice((0.8, 1.0))
         found.append(Spell(HOSTS[sink], 0.0, 220.0 if aim.endswith("drop") else luck.uniform(90, 200), (fault,), share))
     elif fault:
         begin = luck.choice((0.0, 0.0, luck.uniform(0, storm_s * 0.5)))
