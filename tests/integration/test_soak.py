@@ -110,8 +110,8 @@ async def test_kills_under_load_lose_nothing_and_double_nothing(
                     sinks.desk.lag_s = sinks.page.lag_s = luck.choice(LAGS_S)
                 _misbehave(fakes, luck)
                 await _kill(samband, luck)
-            await _settled(samband, monitoring, fakes, said)
-        incidents = [await samband.get(f"/api/v1/incidents/{one['id']}") for one in await _ours(samband)]
+            await _settled(samband, monitoring, sinks, said)
+        incidents = await _in_full(samband)
         counted = _count(sinks, fakes, incidents)
         listed = {name_of(one["labels"]) for one in await samband.alerts()}
         lost = monitoring.accepted - listed
@@ -177,9 +177,7 @@ async def _kill(samband: Samband, luck: random.Random) -> None:
     await samband.start()
 
 
-async def _settled(
-    samband: Samband, monitoring: Monitoring, fakes: dict[str, Fake], said: list[list[dict[str, Any]]]
-) -> None:
+async def _settled(samband: Samband, monitoring: Monitoring, sinks: Sinks, said: list[list[dict[str, Any]]]) -> None:
     """Everything answered, everything over, everything told, and no twin left."""
     everything = [one for alerts in said for one in alerts]
     names = {name_of(one["labels"]) for one in everything}
@@ -189,20 +187,28 @@ async def _settled(
     async def resolved() -> bool:
         return not monitoring.ending and not [one for one in await _ours(samband) if one["state"] != "resolved"]
 
-    async def quiet() -> bool:
-        before = sum(len(fake.requests) for fake in fakes.values())
-        await asyncio.sleep(6)
-        return before == sum(len(fake.requests) for fake in fakes.values())
+    async def done() -> bool:
+        await asyncio.sleep(3)
+        sends = [send for one in await _in_full(samband) for send in one["deliveries"]]
+        return all(
+            send["state"] in ("done", "superseded") or (send["sink"], send["state"]) == ("hook", "unsure")
+            for send in sends
+        )
 
     await until(resolved, "every incident resolved", within_s=300)
-    await until(quiet, "nobody is told anything more", within_s=300)
-    twins = (fakes["desk"].doubles, fakes["page"].doubles)
+    await until(done, "every send done", within_s=300)
+    twins = (sinks.desk.doubles, sinks.page.doubles)
     await until(lambda: not any(left() for left in twins), "no twin left", within_s=RECONCILED_WITHIN_S)
 
 
 async def _ours(samband: Samband) -> list[dict[str, Any]]:
     """The incidents that the outages are; samband makes some about its sinks besides."""
     return [one for one in await samband.incidents() if one["services"] != ["samband"]]
+
+
+async def _in_full(samband: Samband) -> list[dict[str, Any]]:
+    """The same with their sends."""
+    return [await samband.get(f"/api/v1/incidents/{one['id']}") for one in await _ours(samband)]
 
 
 def _count(sinks: Sinks, fakes: dict[str, Fake], incidents: Sequence[dict[str, Any]]) -> list[Counted]:
